@@ -1,0 +1,1 @@
+"""The stack runner: embedded servers and the engine's processes, started, watched and stopped as one."""
