@@ -80,7 +80,7 @@ def test_participants_have_a_test_bic_of_their_own_country() -> None:
 
     assert len(rows) >= 24
     for row in rows:
-        # The eighth character 0 marks a test code, so no live institution can answer to it.
+        # The eighth character 0 marks a test code rather than one in live use.
         assert re.fullmatch(r"[A-Z]{6}[A-Z0-9]0([A-Z0-9]{3})?", row["code"]), row
         assert row["code"][4:6] == row["country"]
         assert row["name"].strip() == row["name"] != ""
