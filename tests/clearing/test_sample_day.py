@@ -12,6 +12,8 @@ from statistics import median
 
 import pytest
 
+from netting import money
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "sample_day"
 DAY, SECOND = "obligations.csv", "obligations_short.csv"
 FILES = ("participants.csv", "balances.csv", DAY, SECOND)
@@ -123,6 +125,13 @@ def test_amounts_carry_exactly_the_decimals_of_their_currency(name: str, column:
         shape = rf"(0|[1-9]\d*)\.\d{{{decimals}}}" if decimals else r"(0|[1-9]\d*)"
         assert re.fullmatch(shape, row[column]), row
         assert column == "balance" or Decimal(row[column]) > 0, row
+
+
+def test_amounts_read_as_the_engine_reads_money() -> None:
+    assert {currency: money.exponent(currency) for currency in DECIMALS} == DECIMALS
+    for row in read(DAY) + read(SECOND):
+        amount_minor = money.parse_minor(row["amount"], row["currency"])
+        assert money.format_minor(amount_minor, row["currency"]) == row["amount"]
 
 
 @pytest.mark.parametrize("name", [DAY, SECOND])
