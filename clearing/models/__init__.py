@@ -1,0 +1,33 @@
+"""Tables of the clearing room."""
+
+from clearing.models.access import ApiToken, IdempotencyRecord
+from clearing.models.events import WindowEvent
+from clearing.models.netting import (
+    BilateralPosition,
+    FrozenSet,
+    GrossPair,
+    MultilateralPosition,
+    NettingResult,
+)
+from clearing.models.obligations import Obligation, ObligationKey
+from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
+from clearing.models.windows import ClearingWindow, RegionSchedule, WindowMetrics
+
+__all__ = [
+    "ApiToken",
+    "AtomicOperation",
+    "BilateralPosition",
+    "Checkpoint",
+    "ClearingWindow",
+    "Dispatch",
+    "FrozenSet",
+    "GrossPair",
+    "IdempotencyRecord",
+    "MultilateralPosition",
+    "NettingResult",
+    "Obligation",
+    "ObligationKey",
+    "RegionSchedule",
+    "WindowEvent",
+    "WindowMetrics",
+]

@@ -1,0 +1,141 @@
+"""What a clearing run computes of a window; every row belongs to one operation and goes when it is undone."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from clearing_project.constraints import choices_check
+from clearing.models.operations import AtomicOperation
+from clearing.states import Direction
+from settlement.models import Currency, Participant
+
+
+class OfCurrency(models.Model):
+    """A row of one operation in one currency."""
+
+    operation = models.ForeignKey(
+        AtomicOperation, on_delete=models.PROTECT, related_name="%(class)ss", db_index=False
+    )
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, db_index=False)
+
+    class Meta:
+        abstract = True
+
+
+class FrozenSet(OfCurrency):
+    """Count, sum and order-free hash of the obligations frozen in one currency."""
+
+    obligations_count = models.BigIntegerField()
+    gross_minor = models.BigIntegerField()
+    content_hash = models.BigIntegerField(help_text="xor over obligations of a hash of key, amount, parties")
+
+    class Meta:
+        ordering = ["operation", "currency"]
+        constraints = [models.UniqueConstraint(fields=["operation", "currency"], name="one_frozen_set")]
+
+
+class GrossPair(OfCurrency):
+    """The frozen obligations of one payer to one payee, added up."""
+
+    payer = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    payee = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    obligations_count = models.BigIntegerField()
+    gross_minor = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["operation", "currency", "payer", "payee"]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"),
+            models.CheckConstraint(name="gross_pair_positive", condition=Q(gross_minor__gt=0)),
+        ]
+
+
+class NettingResult(OfCurrency):
+    """One currency netted. The row's existence says that it is done."""
+
+    netting_mode = models.CharField(max_length=16)
+    obligations_count = models.BigIntegerField()
+    participants_count = models.IntegerField()
+    gross_minor = models.BigIntegerField()
+    net_minor = models.BigIntegerField(help_text="what still moves")
+    bound_minor = models.BigIntegerField(help_text="no settlement of these positions moves less")
+    efficiency_bps = models.IntegerField(help_text="1 - net/gross, rounded down")
+    computed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["operation", "currency__code"]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "currency"], name="one_netting_result"),
+            models.CheckConstraint(
+                name="netting_shrinks",
+                condition=Q(bound_minor__gte=0, net_minor__gte=F("bound_minor"), gross_minor__gte=F("net_minor")),
+            ),
+        ]
+
+    @property
+    def saved_minor(self) -> int:
+        """What need not move thanks to netting."""
+        return self.gross_minor - self.net_minor
+
+
+class MultilateralPosition(OfCurrency):
+    """What a participant receives (+) or pays (-) in one currency; per currency they sum to zero."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    debit_minor = models.BigIntegerField(help_text="owed to others")
+    credit_minor = models.BigIntegerField(help_text="owed by others")
+    net_minor = models.BigIntegerField(help_text="credit - debit")
+    obligations_count = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["operation", "currency__code", "participant__code"]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "currency", "participant"], name="one_net_position"),
+            models.CheckConstraint(
+                name="net_is_credit_less_debit",
+                condition=Q(
+                    net_minor=F("credit_minor") - F("debit_minor"), credit_minor__gte=0, debit_minor__gte=0
+                ),
+            ),
+        ]
+
+
+class BilateralPosition(OfCurrency):
+    """What a pair of participants owes each other, gross both ways and net."""
+
+    participant_a = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    participant_b = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    gross_debit_minor = models.BigIntegerField(help_text="a owes b")
+    gross_credit_minor = models.BigIntegerField(help_text="b owes a")
+    net_minor = models.BigIntegerField(help_text="the difference, without sign")
+    direction = models.CharField(max_length=8, choices=Direction.choices)
+    obligations_count = models.BigIntegerField()
+    netting_ratio_bps = models.IntegerField(help_text="1 - net/gross, rounded down")
+
+    class Meta:
+        ordering = ["operation", "currency__code", "participant_a__code", "participant_b__code"]
+        constraints = [
+            choices_check("direction", Direction, name="position_direction"),
+            models.UniqueConstraint(
+                fields=["operation", "currency", "participant_a", "participant_b"],
+                name="one_bilateral_position",
+            ),
+            models.CheckConstraint(
+                name="bilateral_net_and_direction",
+                condition=Q(
+                    direction="Debit",
+                    gross_debit_minor__gt=F("gross_credit_minor"),
+                    net_minor=F("gross_debit_minor") - F("gross_credit_minor"),
+                )
+                | Q(
+                    direction="Credit",
+                    gross_credit_minor__gt=F("gross_debit_minor"),
+                    net_minor=F("gross_credit_minor") - F("gross_debit_minor"),
+                )
+                | Q(direction="Neutral", gross_credit_minor=F("gross_debit_minor"), net_minor=0),
+            ),
+        ]

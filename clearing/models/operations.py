@@ -1,0 +1,102 @@
+"""Atomic operations and their checkpoints."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from clearing_project.constraints import choices_check
+from clearing.models.windows import ClearingWindow
+from clearing.states import CheckpointStatus, OperationStatus, OperationType
+
+
+class AtomicOperation(models.Model):
+    """One attempt at something that happens wholly or not at all."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    window = models.ForeignKey(ClearingWindow, on_delete=models.PROTECT, related_name="operations")
+    parent = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="children", db_index=True
+    )
+    operation_type = models.CharField(max_length=24, choices=OperationType.choices)
+    status = models.CharField(
+        max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING
+    )
+    reason = models.TextField(blank=True, default="", help_text="why it was asked for")
+    error_code = models.CharField(max_length=64, blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    rolling_back_at = models.DateTimeField(null=True, help_text="from here on no step may write")
+    final_at = models.DateTimeField(null=True, help_text="the point of no return")
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        constraints = [
+            choices_check("status", OperationStatus, name="operation_status"),
+            choices_check("operation_type", OperationType, name="operation_type"),
+            models.UniqueConstraint(
+                fields=["window"],
+                condition=Q(
+                    operation_type="WindowClearing",
+                    status__in=["Pending", "InProgress", "Committed", "RollbackFailed"],
+                ),
+                name="one_live_clearing",
+            ),
+            models.UniqueConstraint(fields=["parent", "operation_type"], name="one_child_per_type"),
+            models.CheckConstraint(
+                name="final_is_final", condition=Q(final_at=None) | Q(status="Committed")
+            ),
+            models.CheckConstraint(
+                name="committed_is_not_rolling_back",
+                condition=Q(rolling_back_at=None) | Q(final_at=None),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["status", "operation_type"], name="operation_by_status"),
+            models.Index(fields=["completed_at"], name="operation_by_completion"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation_type} {self.pk}"
+
+
+class Checkpoint(models.Model):
+    """One undoable step of an operation; Started is committed before its work, Applied with it."""
+
+    operation = models.ForeignKey(AtomicOperation, on_delete=models.CASCADE, related_name="checkpoints")
+    position = models.SmallIntegerField()
+    name = models.CharField(max_length=40)
+    status = models.CharField(
+        max_length=16, choices=CheckpointStatus.choices, default=CheckpointStatus.PLANNED
+    )
+    started_at = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["operation", "position"]
+        constraints = [
+            choices_check("status", CheckpointStatus, name="checkpoint_status"),
+            models.UniqueConstraint(fields=["operation", "name"], name="one_checkpoint_per_name"),
+            models.UniqueConstraint(fields=["operation", "position"], name="one_checkpoint_per_position"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Dispatch(models.Model):
+    """When an operation's canvas was last sent; a row of its own, so that it never waits for a step."""
+
+    operation = models.OneToOneField(
+        AtomicOperation, on_delete=models.CASCADE, primary_key=True, related_name="dispatch"
+    )
+    count = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField(help_text="sent again from here on, if the operation is still live")
+
+    class Meta:
+        verbose_name_plural = "dispatches"
+        indexes = [models.Index(fields=["next_at"], name="dispatch_by_next")]

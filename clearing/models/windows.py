@@ -1,0 +1,115 @@
+"""Clearing windows, the schedule that opens and closes them, and what was measured of each."""
+
+from zoneinfo import available_timezones
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from clearing_project.constraints import choices_check
+from clearing.states import Region, WindowStatus
+
+
+class RegionSchedule(models.Model):
+    """When a region's windows open, in its own time zone; each closes where the next one opens."""
+
+    region = models.CharField(max_length=16, choices=Region.choices, primary_key=True)
+    time_zone = models.CharField(max_length=64, help_text="IANA name, such as Asia/Dubai")
+    opening_times = ArrayField(models.TimeField(), help_text="local times of day, comma separated")
+    grace_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="between cutoff and close; empty: the general setting"
+    )
+    is_enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["region"]
+        constraints = [
+            choices_check("region", Region),
+            models.CheckConstraint(
+                name="schedule_has_openings", condition=Q(opening_times__len__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.region
+
+    def clean(self) -> None:
+        """Refuse a time zone that the IANA data does not know."""
+        if self.time_zone not in available_timezones():
+            raise ValidationError({"time_zone": "Not an IANA time zone."})
+
+
+class ClearingWindow(models.Model):
+    """A span of time whose obligations clear together. Moved by the engine alone."""
+
+    region = models.CharField(max_length=16, choices=Region.choices)
+    status = models.CharField(
+        max_length=16, choices=WindowStatus.choices, default=WindowStatus.SCHEDULED
+    )
+    opens_at = models.DateTimeField()
+    cutoff_at = models.DateTimeField(help_text="its last moment for obligations")
+    grace_seconds = models.PositiveIntegerField()
+    netting_mode = models.CharField(max_length=16)
+    max_obligations = models.PositiveIntegerField()
+    min_netting_efficiency_bps = models.PositiveIntegerField()
+    auto_settle = models.BooleanField()
+    emergency_mode = models.BooleanField(default=False)
+    event_count = models.PositiveIntegerField(default=0, db_default=0, help_text="sequence of its events")
+    created_at = models.DateTimeField(db_default=Now())
+    closing_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    processing_at = models.DateTimeField(null=True)
+    processed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            choices_check("region", Region, name="window_region"),
+            choices_check("status", WindowStatus, name="window_status"),
+            models.UniqueConstraint(
+                fields=["region"], condition=Q(status="Open"), name="one_accepting_window"
+            ),
+            models.UniqueConstraint(fields=["region", "opens_at"], name="one_window_per_opening"),
+            models.CheckConstraint(
+                name="window_opens_before_cutoff", condition=Q(cutoff_at__gt=F("opens_at"))
+            ),
+            models.CheckConstraint(
+                name="efficiency_floor_range", condition=Q(min_netting_efficiency_bps__lte=10_000)
+            ),
+            models.CheckConstraint(
+                name="sealed_has_moment",
+                condition=Q(closed_at__isnull=False) | Q(status__in=["Scheduled", "Open", "Closing"]),
+            ),
+        ]
+        indexes = [models.Index(fields=["region", "status"], name="window_by_region_status")]
+
+    def __str__(self) -> str:
+        return f"{self.region} window {self.pk}"
+
+
+class WindowMetrics(models.Model):
+    """What clearing the window took and gave; written with its completion."""
+
+    window = models.OneToOneField(
+        ClearingWindow, on_delete=models.PROTECT, primary_key=True, related_name="metrics"
+    )
+    obligations_count = models.BigIntegerField()
+    currencies_count = models.IntegerField()
+    positions_count = models.IntegerField()
+    instructions_count = models.IntegerField()
+    efficiency_bps = models.IntegerField(
+        help_text="1 - moved/gross; of several currencies the mean, weighted by obligations"
+    )
+    close_ms = models.BigIntegerField(help_text="from the cutoff knocking to the seal")
+    processing_ms = models.BigIntegerField(help_text="from the first checkpoint to the money moved")
+
+    class Meta:
+        verbose_name_plural = "window metrics"
+        constraints = [
+            models.CheckConstraint(
+                name="metrics_efficiency_range",
+                condition=Q(efficiency_bps__gte=0, efficiency_bps__lte=10_000),
+            ),
+        ]

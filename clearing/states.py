@@ -1,0 +1,130 @@
+"""Statuses of windows, operations and checkpoints, and the moves between them. PostgreSQL holds them too."""
+
+from django.db import models
+
+from clearing_project.lifecycle import Moves
+
+
+class Region(models.TextChoices):
+    """Where a window clears."""
+
+    GLOBAL = "Global"
+    ADGM = "ADGM"
+    EUROPE = "Europe"
+    AMERICAS = "Americas"
+    ASIA_PACIFIC = "AsiaPacific"
+
+
+class WindowStatus(models.TextChoices):
+    """Where a window stands."""
+
+    SCHEDULED = "Scheduled"
+    OPEN = "Open"
+    CLOSING = "Closing"
+    CLOSED = "Closed"
+    PROCESSING = "Processing"
+    SETTLING = "Settling"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    ROLLED_BACK = "RolledBack"
+
+
+class OperationStatus(models.TextChoices):
+    """Where an atomic operation stands."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    COMMITTED = "Committed"
+    ROLLED_BACK = "RolledBack"
+    FAILED = "Failed"
+    ROLLBACK_FAILED = "RollbackFailed"
+
+
+class OperationType(models.TextChoices):
+    """What an atomic operation does."""
+
+    WINDOW_OPEN = "WindowOpen"
+    WINDOW_CLOSE = "WindowClose"
+    WINDOW_CLEARING = "WindowClearing"
+    OBLIGATION_COLLECTION = "ObligationCollection"
+    NETTING_CALCULATION = "NettingCalculation"
+    INSTRUCTION_GENERATION = "InstructionGeneration"
+    SETTLEMENT_INITIATION = "SettlementInitiation"
+
+
+class CheckpointStatus(models.TextChoices):
+    """Where a checkpoint stands. Started is written before the work, Applied with it."""
+
+    PLANNED = "Planned"
+    STARTED = "Started"
+    APPLIED = "Applied"
+    UNDONE = "Undone"
+
+
+class ResultStatus(models.TextChoices):
+    """How a clearing run ended."""
+
+    SUCCESS = "Success"
+    PARTIAL_SUCCESS = "PartialSuccess"
+    FAILED = "Failed"
+
+
+class Direction(models.TextChoices):
+    """Who owes in a bilateral position: Debit, a owes b; Credit, b owes a."""
+
+    DEBIT = "Debit"
+    CREDIT = "Credit"
+    NEUTRAL = "Neutral"
+
+
+class EventType(models.TextChoices):
+    """What happened to a window."""
+
+    OPENED = "Opened"
+    CLOSING = "Closing"
+    CLOSED = "Closed"
+    PROCESSING = "Processing"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    ROLLED_BACK = "RolledBack"
+
+
+WINDOW_MOVES: Moves[WindowStatus] = {
+    WindowStatus.SCHEDULED: frozenset({WindowStatus.OPEN}),
+    WindowStatus.OPEN: frozenset({WindowStatus.CLOSING}),
+    WindowStatus.CLOSING: frozenset({WindowStatus.CLOSED}),
+    WindowStatus.CLOSED: frozenset({WindowStatus.PROCESSING}),
+    WindowStatus.PROCESSING: frozenset({WindowStatus.SETTLING, WindowStatus.ROLLED_BACK}),
+    WindowStatus.SETTLING: frozenset({WindowStatus.COMPLETED}),
+    WindowStatus.ROLLED_BACK: frozenset({WindowStatus.PROCESSING, WindowStatus.FAILED}),
+    WindowStatus.COMPLETED: frozenset(),  # final
+    WindowStatus.FAILED: frozenset(),  # final
+}
+
+# A committed operation is undone only before finality; a constraint on its finality moment holds that.
+OPERATION_MOVES: Moves[OperationStatus] = {
+    OperationStatus.PENDING: frozenset({OperationStatus.IN_PROGRESS, OperationStatus.FAILED}),
+    OperationStatus.IN_PROGRESS: frozenset(
+        {
+            OperationStatus.COMMITTED,
+            OperationStatus.ROLLED_BACK,
+            OperationStatus.FAILED,
+            OperationStatus.ROLLBACK_FAILED,
+        }
+    ),
+    OperationStatus.COMMITTED: frozenset({OperationStatus.ROLLED_BACK, OperationStatus.ROLLBACK_FAILED}),
+    OperationStatus.ROLLBACK_FAILED: frozenset({OperationStatus.ROLLED_BACK}),
+    OperationStatus.ROLLED_BACK: frozenset(),  # final
+    OperationStatus.FAILED: frozenset(),  # final
+}
+
+CHECKPOINT_MOVES: Moves[CheckpointStatus] = {
+    CheckpointStatus.PLANNED: frozenset({CheckpointStatus.STARTED}),
+    CheckpointStatus.STARTED: frozenset({CheckpointStatus.APPLIED, CheckpointStatus.UNDONE}),
+    CheckpointStatus.APPLIED: frozenset({CheckpointStatus.UNDONE}),
+    CheckpointStatus.UNDONE: frozenset(),  # final: a new run plans new checkpoints
+}
+
+ACCEPTING = WindowStatus.OPEN
+LIVE_OPERATION = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS, OperationStatus.ROLLBACK_FAILED)
+FINAL_WINDOW = (WindowStatus.COMPLETED, WindowStatus.FAILED)

@@ -1,0 +1,200 @@
+"""Settings, all from the environment; names and defaults are public and listed in docs/settings.md."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+from celery.schedules import timedelta
+
+from clearing_project.stack.runtime import fill_environment
+
+if sys.flags.optimize:
+    raise SystemExit("python -O drops the assertions that guard money: run without it")
+
+fill_environment()
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data")))
+
+DEBUG = env.bool("DEBUG", default=False)
+INSECURE_SECRET_KEY = "insecure-only-for-embedded-servers-on-this-machine"  # noqa: S105
+SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+HTTP_HOST = env.str("HTTP_HOST", default="127.0.0.1")
+HTTP_PORT = env.int("HTTP_PORT", default=8085)
+GRPC_PORT = env.int("GRPC_PORT", default=50055)
+FLOWER_PORT = env.int("FLOWER_PORT", default=5555)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "settlement",
+    "clearing",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "clearing_project.urls"
+WSGI_APPLICATION = "clearing_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- servers ---------------------------------------------------------------------------------
+# With neither a server named nor a stack running, the names below lead nowhere: commands that need
+# no server (checks, schema) still work, the others say that they cannot connect.
+DATABASES: dict[str, Any] = {
+    "default": env.db_url("DATABASE_URL", default="postgres://clearing@127.0.0.1:5432/clearing")
+}
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    "connect_timeout": 5,
+    "options": "-c lock_timeout=15000 -c statement_timeout=300000"
+    " -c idle_in_transaction_session_timeout=60000 -c client_connection_check_interval=2000",
+}
+if env.bool("DATABASE_POOL", default=False):  # web and gRPC; never under the worker's prefork
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 5, "max_size": 20, "timeout": 10}
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+NATS_URL = env.str("NATS_URL", default="nats://127.0.0.1:4222")
+BROKER_URL = env.str("BROKER_URL", default=REDIS_URL)
+
+# --- Celery: each setting was kept through worker, broker and database kills -------------------
+REDIS_TRANSPORT = {
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,  # with none, sending to a frozen broker blocks for over 45 s
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CELERY_BROKER_URL = BROKER_URL
+CELERY_RESULT_BACKEND = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = REDIS_TRANSPORT if BROKER_URL.startswith("redis") else {}
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"retry_policy": {"timeout": 5.0}}
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # else an outage at the end of a step fires the errback
+CELERY_RESULT_EXPIRES = timedelta(days=2)  # far longer than a run: a chord with expired results hangs
+CELERY_REDIS_SOCKET_TIMEOUT = 10.0
+CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 3.0
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_ALLOW_ERROR_CB_ON_CHORD_HEADER = False
+CELERY_TASK_DEFAULT_QUEUE = "clearing"
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 240, 270  # below the visibility timeout
+CELERY_TASK_TRACK_STARTED = True
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = True  # Flower shows the tasks
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TIMEZONE = "UTC"
+CELERY_DB_REUSE_MAX = 1000  # a connection serves many tasks, not one
+
+# --- clearing ----------------------------------------------------------------------------------
+CLEARING = {
+    "WINDOW_DURATION_HOURS": env.int("CLEARING_WINDOW_DURATION_HOURS", default=6),
+    "GRACE_PERIOD_SECONDS": env.int("CLEARING_GRACE_PERIOD_SECONDS", default=30),
+    "MAX_OBLIGATIONS_PER_WINDOW": env.int("CLEARING_MAX_OBLIGATIONS_PER_WINDOW", default=10_000_000),
+    "AUTO_SETTLE": env.bool("CLEARING_AUTO_SETTLE", default=True),
+    "MIN_NETTING_EFFICIENCY": env.float("CLEARING_MIN_NETTING_EFFICIENCY", default=0.5),
+    "EMERGENCY_THRESHOLD": env.float("CLEARING_EMERGENCY_THRESHOLD", default=0.3),
+    "NETTING_MODE": env.str("CLEARING_NETTING_MODE", default="multilateral"),
+    "SHORTFALL_POLICY": env.str("CLEARING_SHORTFALL_POLICY", default="fail"),
+    "RETENTION_DAYS": env.int("CLEARING_RETENTION_DAYS", default=90),
+    "RESEND_AFTER_SECONDS": env.int("CLEARING_RESEND_AFTER_SECONDS", default=30),
+    "TICK_SECONDS": env.int("CLEARING_TICK_SECONDS", default=5),
+}
+
+# --- REST --------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["clearing.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["clearing.api.permissions.DenyByDefault"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "clearing.api.pagination.CursorPage",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "clearing.api.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Clearing engine",
+    "DESCRIPTION": "Obligations in, windows cleared, settlement instructions out.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+
+UNFOLD = {"SITE_TITLE": "Clearing engine", "SITE_HEADER": "Clearing engine", "SITE_SYMBOL": "account_balance"}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

@@ -1,0 +1,9 @@
+"""The web process."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clearing_project.settings")
+os.environ.setdefault("DATABASE_POOL", "1")
+application = get_wsgi_application()

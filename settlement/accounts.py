@@ -1,0 +1,156 @@
+"""Open, fund and reserve: what happens to accounts before money moves between participants."""
+
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from django.db import IntegrityError, connection, transaction
+
+from clearing_project.errors import Conflict, Invalid
+from netting import money
+from settlement import participants
+from settlement.models import LedgerEntry, Posting, Reservation, SettlementAccount
+from settlement.states import PostingKind
+
+FUNDING_NAMESPACE = UUID("6f3d2f0a-3e5b-4b57-9a51-0c9a4a6c2f10")
+
+
+class InsufficientFunds(Conflict):
+    """A payer's account does not cover what the batch asks of it."""
+
+    code = "insufficient_funds"
+    fields = ("participant", "currency", "required", "available", "short_accounts")
+    message = (
+        "{participant} needs {required} {currency} and has {available} available"
+        " ({short_accounts} account(s) short in all)."
+    )
+
+
+class AccountMissing(Conflict):
+    """A party of an instruction has no account in its currency."""
+
+    code = "account_missing"
+    fields = ("participant", "currency")
+    message = "{participant} has no settlement account in {currency}."
+
+
+class FundingDiffers(Conflict):
+    """The funding reference was used before with another account or amount."""
+
+    code = "funding_reference_conflict"
+    fields = ("reference",)
+    message = "Funding reference {reference} was already posted with another account or amount."
+
+
+class FundingNotPositive(Invalid):
+    """Funding adds money; an amount of zero or less is no funding."""
+
+    code = "amount_not_positive"
+    fields = ("amount_minor",)
+    message = "Funding must be above zero, not {amount_minor} minor units."
+
+
+def open_account(participant_code: str, currency_code: str) -> SettlementAccount:
+    """
+    Open the participant's account in a currency; an open one is returned as it is.
+
+    Raises:
+        UnknownParticipant, UnknownCurrency
+    """
+    account, _ = SettlementAccount.objects.get_or_create(
+        participant=participants.get(participant_code), currency=participants.currency(currency_code)
+    )
+    return account
+
+
+@transaction.atomic
+def fund(
+    participant_code: str, currency_code: str, *, amount_minor: int, reference: str, at: datetime
+) -> Posting:
+    """
+    Credit a participant's account from the funding source; once per *reference*.
+
+    Raises:
+        FundingNotPositive, UnknownParticipant, UnknownCurrency
+        FundingDiffers: the reference was used for something else.
+    """
+    if amount_minor <= 0:
+        raise FundingNotPositive(amount_minor)
+    account = open_account(participant_code, currency_code)
+    source, _ = SettlementAccount.objects.get_or_create(
+        participant=participants.funding_source(),
+        currency=account.currency,
+        defaults={"floor_minor": None},
+    )
+    key = uuid5(FUNDING_NAMESPACE, reference)
+    try:
+        with transaction.atomic():
+            posting = Posting.objects.create(
+                id=key, kind=PostingKind.FUNDING, reference=reference, posted_at=at
+            )
+    except IntegrityError:
+        posted = LedgerEntry.objects.filter(posting_id=key, account=account, amount_minor=amount_minor)
+        if not posted.exists():
+            raise FundingDiffers(reference) from None
+        return Posting.objects.get(pk=key)
+    LedgerEntry.objects.bulk_create(
+        [
+            LedgerEntry(posting=posting, account=source, amount_minor=-amount_minor),
+            LedgerEntry(posting=posting, account=account, amount_minor=amount_minor),
+        ]
+    )
+    return posting
+
+
+@transaction.atomic
+def reserve(batch_id: UUID) -> None:
+    """
+    Set aside, on each payer's account, what the batch will debit; all of it or nothing.
+
+    Locks the payers' accounts in key order, so two batches never wait for each other in a circle.
+
+    Raises:
+        InsufficientFunds: names the first account short, in order of participant and currency.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_PAYERS, {"batch": batch_id, "agent": participants.agent().pk})
+        due = cursor.fetchall()
+        short = [row for row in due if row[4] is not None and row[3] > row[4]]
+        if short:
+            _, participant, currency, required, available = min(short, key=lambda row: row[1:3])
+            raise InsufficientFunds(
+                participant,
+                currency,
+                money.format_minor(required, currency),
+                money.format_minor(available, currency),
+                len(short),
+            )
+        cursor.execute(
+            "INSERT INTO settlement_reservation (batch_id, account_id, amount_minor)"
+            " SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[])",
+            [batch_id, [row[0] for row in due], [row[3] for row in due]],
+        )
+
+
+def release(batch_id: UUID) -> None:
+    """Give back what was set aside for the batch; nothing set aside, nothing done."""
+    Reservation.objects.filter(batch_id=batch_id).delete()
+
+
+# The agent is left out: it pays only what the payers have paid in, in the same statement.
+LOCK_PAYERS = """
+    WITH due AS (
+        SELECT payer_id, currency_id, sum(amount_minor)::bigint AS amount_minor
+        FROM settlement_settlementinstruction
+        WHERE batch_id = %(batch)s AND payer_id <> %(agent)s
+        GROUP BY payer_id, currency_id
+    )
+    SELECT account.id, participant.code, currency.code, due.amount_minor,
+           account.balance_minor - account.reserved_minor - account.floor_minor
+    FROM due
+    JOIN settlement_settlementaccount account
+      ON account.participant_id = due.payer_id AND account.currency_id = due.currency_id
+    JOIN settlement_participant participant ON participant.id = due.payer_id
+    JOIN settlement_currency currency ON currency.id = due.currency_id
+    ORDER BY account.id
+    FOR UPDATE OF account
+"""
