@@ -1,0 +1,114 @@
+"""What "ready" means for each server and process: each probe returns when it is, and raises why it is not."""
+
+import asyncio
+import socket
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import nats
+import psycopg
+import redis
+from celery import Celery
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+Probe = Callable[[], None]
+TIMEOUT_SECONDS = 2
+
+
+def postgres(url: str) -> Probe:
+    """PostgreSQL answers a query."""
+
+    def probe() -> None:
+        with psycopg.connect(url, connect_timeout=TIMEOUT_SECONDS) as connection:
+            connection.execute("SELECT 1")
+
+    return probe
+
+
+def valkey(url: str) -> Probe:
+    """Redis or Valkey answers PING, so it has loaded its data."""
+
+    def probe() -> None:
+        with redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        ) as client:
+            client.ping()
+
+    return probe
+
+
+def jetstream(url: str) -> Probe:
+    """NATS lets us in and JetStream is on."""
+
+    async def ask() -> None:
+        client = await nats.connect(
+            url, allow_reconnect=False, connect_timeout=TIMEOUT_SECONDS, error_cb=_ignore
+        )
+        try:
+            await client.jetstream().account_info()
+        finally:
+            await client.close()
+
+    def probe() -> None:
+        _connect(urlsplit(url).hostname, urlsplit(url).port or 4222)  # the client waits 2 s when refused
+        asyncio.run(ask())
+
+    return probe
+
+
+def http(url: str) -> Probe:
+    """*url* answers 2xx."""
+
+    def probe() -> None:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310  our own URL
+            answer.read()
+
+    return probe
+
+
+def grpc_health(address: str) -> Probe:
+    """The gRPC server at *address* says that it serves."""
+
+    def probe() -> None:
+        host, _, port = address.rpartition(":")
+        _connect(host, int(port))  # a channel that was refused waits a second before it tries again
+        with grpc.insecure_channel(address) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS
+            )
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise ConnectionError(f"health status {answer.status}")
+
+    return probe
+
+
+def worker(broker_url: str, node: str) -> Probe:
+    """The Celery worker *node* answers a ping, so it takes tasks."""
+
+    def probe() -> None:
+        with Celery(broker=broker_url, set_as_current=False) as app:
+            if not app.control.ping(destination=[node], timeout=0.5):
+                raise ConnectionError(f"{node} does not answer")
+
+    return probe
+
+
+def log_says(log: Path, text: str) -> Probe:
+    """A process that listens nowhere has written *text* into its log."""
+
+    def probe() -> None:
+        if text not in log.read_text(errors="replace"):
+            raise ConnectionError(f"its log does not say {text!r}")
+
+    return probe
+
+
+def _connect(host: str | None, port: int) -> None:
+    socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
+
+
+async def _ignore(_: Exception) -> None:
+    """Take errors from the call itself, not from the client's own log."""
