@@ -73,7 +73,7 @@ class EmbeddedServer(ABC):
         self.process.start()
         return self.process
 
-    def finish(self) -> None:  # noqa: B027  a hook, not a duty
+    def finish(self) -> None:
         """Do what can only be done once it answers; nothing for most."""
         return
 
