@@ -12,7 +12,7 @@ import nats
 import psycopg
 import redis
 from celery import Celery
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 Probe = Callable[[], None]
 TIMEOUT_SECONDS = 2
@@ -76,9 +76,12 @@ def grpc_health(address: str) -> Probe:
         host, _, port = address.rpartition(":")
         _connect(host, int(port))  # a channel that was refused waits a second before it tries again
         with grpc.insecure_channel(address) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
             )
+            answer = check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise ConnectionError(f"health status {answer.status}")
 

@@ -1,0 +1,25 @@
+"""Run the whole stack in the foreground."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from clearing_project.stack.runner import run
+from clearing_project.stack.runtime import data_dir
+
+
+class Command(BaseCommand):
+    """``python manage.py stack``: servers, migration and every process of the engine, until Ctrl-C."""
+
+    help = "Run the whole stack in the foreground until Ctrl-C; prints 'stack ready' once every check passes."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """How much of it."""
+        parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
+        parser.add_argument("--concurrency", type=int, default=2, help="tasks at a time in each worker (2)")
+
+    def handle(self, *args: Any, workers: int, concurrency: int, **options: Any) -> None:
+        """Leave with the stack's exit status."""
+        sys.exit(run(data_dir(), workers=workers, concurrency=concurrency))
