@@ -8,6 +8,7 @@ behind is found and ended at the next start.
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections import deque
@@ -45,6 +46,7 @@ from clearing_project.stack.servers import (
 
 READY_SECONDS = 120.0
 GIVEN_SECONDS = 15.0
+OWN = ("bin", "logs", "nats", "redis", "secrets")  # what we make in a data directory, PostgreSQL apart
 LOCK_SECONDS = 2.0
 RESTART_SPAN_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -332,6 +334,24 @@ def run(directory: Path, *, workers: int, concurrency: int) -> int:
         return 1
     console.print("stack stopped")
     return 0
+
+
+def forget(directory: Path) -> None:
+    """
+    Delete what embedded servers keep in *directory*.
+
+    Raises:
+        AlreadyRunning: a stack uses it now.
+    """
+    if not directory.exists():
+        return
+    with _lock(directory):
+        postgres = EmbeddedPostgres(directory)
+        end_left_behind(directory, homes=[postgres.data])
+        postgres.remove()
+        for path in [path for path in OWN if (directory / path).exists()]:
+            shutil.rmtree(directory / path)
+        runtime_path(directory).unlink(missing_ok=True)
 
 
 def summary(site: Site) -> str:

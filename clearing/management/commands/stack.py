@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from clearing_project.stack.runner import run
+from clearing_project.stack import runner
 from clearing_project.stack.runtime import data_dir
 
 
@@ -19,7 +19,11 @@ class Command(BaseCommand):
         """How much of it."""
         parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
         parser.add_argument("--concurrency", type=int, default=2, help="tasks at a time in each worker (2)")
+        parser.add_argument("--forget", action="store_true", help="delete the embedded servers' data instead")
 
-    def handle(self, *args: Any, workers: int, concurrency: int, **options: Any) -> None:
+    def handle(self, *args: Any, workers: int, concurrency: int, forget: bool, **options: Any) -> None:
         """Leave with the stack's exit status."""
-        sys.exit(run(data_dir(), workers=workers, concurrency=concurrency))
+        if forget:
+            runner.forget(data_dir())
+            return
+        sys.exit(runner.run(data_dir(), workers=workers, concurrency=concurrency))

@@ -1,0 +1,84 @@
+# Everything a newcomer types. Needs Python 3.11 or newer and make; `make help` lists the targets.
+# Every path is relative, so the folder's own name may hold spaces.
+
+PYTHON ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+RUN := requirements.txt requirements-embedded.txt
+DEV := requirements-dev.txt
+ONCE ?=
+TESTED ?=
+UPGRADE ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo stack test check bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
+
+setup: $(VENV)/installed-run ## install what the engine and its demo need
+setup-dev: $(VENV)/installed-dev ## install what tests and checks need, too
+
+demo: setup ## run the whole stack, clear the sample day, keep serving; ONCE=1 stops after the result
+	@$(PY) manage.py demo $(if $(ONCE),--once) $(ARGS)
+
+stack: setup ## run the whole stack in the foreground
+	@$(PY) manage.py stack $(ARGS)
+
+test: setup-dev ## run every test on real embedded servers; ARGS go to pytest
+	@$(PY) -m pytest $(ARGS)
+
+check: setup-dev ## format, lint, types, import contracts, migrations, schema, then the tests; TESTED=1 where the tests have just run
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) $(VENV)/bin/lint-imports
+	$(PY) manage.py check --fail-level WARNING
+	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
+	$(if $(TESTED),,$(PY) -m pytest)
+
+bench: setup-dev ## measure against the floors; SIZES=10000,100000 to change the sizes
+	@$(PY) -m bench $(ARGS)
+
+lock: setup-dev ## pin the requirement files again, with hashes; UPGRADE=1 takes newer versions
+	for name in requirements requirements-embedded requirements-dev requirements-setup; do \
+	  $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) \
+	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit 1; \
+	done
+
+clean: ## delete the environment, the embedded servers' data and every cache
+	@if [ -x $(PY) ] && [ -d .data ]; then $(PY) manage.py stack --forget; fi
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+
+# --- set-up: each stamp is written last, so an interrupted install goes on where it stopped ----------------
+
+$(VENV)/made:
+	@python="$(PYTHON)"; \
+	for name in python3.13 python3.12 python3.11 python3; do \
+	  [ -n "$$python" ] && break; \
+	  $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$name; \
+	done; \
+	[ -n "$$python" ] || { echo "No Python 3.11 or newer with venv was found (on Debian: python3-venv). Name one: make PYTHON=..." >&2; exit 1; }; \
+	echo "setting up $(VENV) with $$python"; \
+	if $(PY) -c '' 2>/dev/null; then "$$python" -m venv $(VENV); else "$$python" -m venv --clear $(VENV); fi
+	@touch $@
+
+# uv takes a quarter of pip's time and checks the same hashes; pip does it where uv cannot reach the index.
+define install
+	@$(PY) -m uv pip install --quiet --python $(VENV) --require-hashes $(1) \
+	  || $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
+	@touch $@
+endef
+
+$(VENV)/installed-uv: requirements-setup.txt $(VENV)/made
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-setup.txt \
+	  || echo "uv cannot be installed here: going on with pip"
+	@touch $@
+
+$(VENV)/installed-run: $(RUN) $(VENV)/installed-uv
+	$(call install,$(RUN:%=-r %))
+
+$(VENV)/installed-dev: $(DEV) $(VENV)/installed-run
+	$(call install,$(DEV:%=-r %))
