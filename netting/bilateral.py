@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netting import discharge
 from netting.model import Flows, Ints, Pairs
 
 DEBIT = "Debit"  # a owes b
@@ -52,6 +53,26 @@ class BilateralPositions:
 
 def net(pairs: Pairs) -> BilateralPositions:
     """Fold *pairs* both ways into one row per two participants. O(m log m)."""
+    return _fold(pairs)[0]
+
+
+def set_off(pairs: Pairs) -> Ints:
+    """
+    Return how much of each pair is set off: the smaller of the two sides.
+
+    Where a pair has several weights, the heaviest goes first.
+    """
+    positions, row = _fold(pairs)
+    both = np.minimum(positions.a_owes, positions.b_owes)[row]
+    if pairs.weights is None:
+        return both
+    new = (np.diff(pairs.payer, prepend=-1) != 0) | (np.diff(pairs.payee, prepend=-1) != 0)
+    starts = np.flatnonzero(new)
+    return discharge.allocate(pairs.gross_minor, starts=starts, set_off=both[starts])
+
+
+def _fold(pairs: Pairs) -> tuple[BilateralPositions, Ints]:
+    """Return the positions, and for each pair the row it went to."""
     forward = pairs.payer < pairs.payee
     a = np.where(forward, pairs.payer, pairs.payee)
     b = np.where(forward, pairs.payee, pairs.payer)
@@ -62,7 +83,7 @@ def net(pairs: Pairs) -> BilateralPositions:
     np.add.at(b_owes, row[~forward], pairs.gross_minor[~forward])
     np.add.at(counts, row, pairs.counts)
     a, b = np.divmod(keys, max(len(pairs.ids), 1))
-    return BilateralPositions(pairs.ids[a], pairs.ids[b], a_owes, b_owes, counts)
+    return BilateralPositions(pairs.ids[a], pairs.ids[b], a_owes, b_owes, counts), row
 
 
 def residual(positions: BilateralPositions) -> Flows:

@@ -1,0 +1,80 @@
+"""
+Conservative netting: set off the most that can be without a single new counterparty.
+
+Obligations run in circles; a circle of equal amounts can be set off by all its members at once, and
+every net position stays what it was. The most that can be set off is a maximum circulation: a
+min-cost flow with the gross amounts as capacities and cost -weight a unit, exact in integers. What
+remains only shrinks obligations that exist.
+
+Three short cuts that are wrong: cutting circles until none is left (an acyclic rest may be far from the
+least), netting pairs first (A->B 5, B->A 3, A->C 3, C->B 3 leaves 8 instead of 5), and taking a
+strongly connected component for a circle.
+
+Sources: P. D'Errico and T. Roukny, *Compressing over-the-counter markets*, 2017 (conservative
+compression); G. B. Dantzig, minimum-cost circulation; the solver is OR-tools' cost scaling push-relabel.
+"""
+
+from typing import Final
+
+import numpy as np
+import ortools
+from ortools.graph.python import min_cost_flow
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from netting.errors import SolverFailed
+from netting.model import Ints, Pairs, index
+
+SOLVER: Final = "ortools.SimpleMinCostFlow"
+VERSION: Final = str(ortools.__version__)
+
+
+def circulation(pairs: Pairs, labels: Ints) -> Ints:
+    """
+    Return how much of each pair is set off: the circulation of greatest total weight.
+
+    Of several optima the solver's choice; it depends on the canonical pairs alone. An obligation
+    that leads out of its strongly connected component lies on no circle, so only the others are solved.
+
+    Args:
+        labels: each participant's component, from ``components``.
+
+    Raises:
+        SolverFailed: the solver found no optimum; does not happen for input ``Pairs`` accepts.
+    """
+    set_off = np.zeros(len(pairs), np.int64)
+    inner = labels[pairs.payer] == labels[pairs.payee]
+    if inner.any():
+        set_off[inner] = _solve(
+            pairs.payer[inner],
+            pairs.payee[inner],
+            pairs.gross_minor[inner],
+            None if pairs.weights is None else pairs.weights[inner],
+        )
+    return set_off
+
+
+def components(pairs: Pairs) -> Ints:
+    """Return the number of each participant's strongly connected component. O(n + m)."""
+    participants = len(pairs.ids)
+    starts = np.searchsorted(pairs.payer, np.arange(participants + 1))
+    graph = csr_array(
+        (np.ones(len(pairs), np.int8), pairs.payee.astype(np.int32), starts.astype(np.int32)),
+        shape=(participants, participants),
+    )
+    _, labels = connected_components(graph, directed=True, connection="strong")
+    return np.asarray(labels, np.int64)
+
+
+def _solve(payer: Ints, payee: Ints, capacity: Ints, weights: Ints | None) -> Ints:
+    """Run the solver over arcs in canonical order and return the flow on each."""
+    _, tail, head = index(payer, payee)
+    costs = np.full(len(capacity), -1, np.int64) if weights is None else -weights
+    solver = min_cost_flow.SimpleMinCostFlow()
+    arcs = solver.add_arcs_with_capacity_and_unit_cost(
+        tail.astype(np.int32), head.astype(np.int32), capacity, costs
+    )
+    status = solver.solve()
+    if status != solver.OPTIMAL:
+        raise SolverFailed(SOLVER, str(status))
+    return np.asarray(solver.flows(arcs), np.int64)

@@ -1,0 +1,142 @@
+"""
+Net one currency in one mode, with a certificate that proves the result.
+
+    outcome = modes.net(pairs, mode=Mode.CONSERVATIVE)
+    faults = outcome.faults()      # asks the independent checker; nothing wrong: proven
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from netting import bilateral, conservative, multilateral, potentials
+from netting.certificate import Certificate, verify
+from netting.measures import Measures
+from netting.model import INT64_MAX, Flows, Ints, Mode, Pairs, Positions, exact_sum
+
+CLOSED_FORM: Final = "closed form"
+CLOSED_FORM_VERSION: Final = "1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """
+    The result of one currency.
+
+    Attributes:
+        left: per pair of ``pairs``, what still moves from payer to payee; zero throughout in
+            multilateral mode, where the net positions move instead.
+        positions: one per participant, zeros included; the same in every mode.
+    """
+
+    mode: Mode
+    pairs: Pairs
+    left: Ints
+    positions: Positions
+    certificate: Certificate
+
+    @property
+    def residual(self) -> Flows:
+        """What is left of the obligations, per payer and payee; empty in multilateral mode."""
+        open_rows = np.flatnonzero(self.left)
+        payer, payee = self.pairs.payer[open_rows], self.pairs.payee[open_rows]
+        amounts = self.left[open_rows]
+        if self.pairs.weights is not None and len(open_rows):
+            new = np.concatenate(([True], (np.diff(payer) != 0) | (np.diff(payee) != 0)))
+            starts = np.flatnonzero(new)
+            payer, payee, amounts = payer[starts], payee[starts], np.add.reduceat(amounts, starts)
+        return Flows(self.pairs.ids[payer], self.pairs.ids[payee], amounts)
+
+    @property
+    def measures(self) -> Measures:
+        """Gross, net and bound of this result."""
+        bound = self.positions.bound
+        net = bound if self.mode is Mode.MULTILATERAL else exact_sum(self.left)
+        return Measures(gross=self.pairs.gross, net=net, bound=bound)
+
+    def faults(self) -> list[str]:
+        """Ask the independent checker; an empty list means the result is proven."""
+        columns = _input_columns(self.pairs)
+        return verify(self.certificate, participant_names(self.pairs), columns, self.left, self.positions.net)
+
+
+def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
+    """
+    Net *pairs* and issue the certificate.
+
+    Raises:
+        ValueError: there is no such mode.
+        SolverFailed: conservative mode found no optimum.
+    """
+    mode = Mode(mode)
+    positions = multilateral.net(pairs)
+    solver, version = CLOSED_FORM, CLOSED_FORM_VERSION
+    if mode is Mode.CONSERVATIVE:
+        solver, version = conservative.SOLVER, conservative.VERSION
+        left, prices, primal, dual = _conservative(pairs)
+    elif mode is Mode.MULTILATERAL:
+        left, prices = np.zeros(len(pairs), np.int64), (positions.net > 0).astype(np.int64)
+        primal = dual = positions.bound
+    else:
+        set_off = bilateral.set_off(pairs) if mode is Mode.BILATERAL else np.zeros(len(pairs), np.int64)
+        left, prices = pairs.gross_minor - set_off, np.empty(0, np.int64)
+        primal = dual = exact_sum(left)
+    certificate = Certificate(
+        mode=mode.value,
+        solver=solver,
+        version=version,
+        input_digest=_digest("input", pairs, _input_columns(pairs)),
+        result_digest=_digest(f"result {mode.value}", pairs, (positions.net, left)),
+        primal=primal,
+        dual=dual,
+        potentials=prices,
+    )
+    return Outcome(mode, pairs, left, positions, certificate)
+
+
+def participant_names(pairs: Pairs) -> list[str]:
+    """Return the participants as digests spell them: their names, or their ids in decimal."""
+    return list(pairs.names) if pairs.names is not None else list(map(str, pairs.ids.tolist()))
+
+
+def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int, int]:
+    """Return what is left per pair, the potentials, and the primal and dual value."""
+    components = conservative.components(pairs)
+    set_off = conservative.circulation(pairs, components)
+    prices = potentials.of_circulation(pairs, set_off, components)
+    left = pairs.gross_minor - set_off
+    weights = np.ones(1, np.int64) if pairs.weights is None else pairs.weights
+    gain = np.maximum(0, weights - (prices[pairs.payee] - prices[pairs.payer]))
+    dual = _dot(pairs.gross_minor, pairs.weights) - _dot(pairs.gross_minor, gain)
+    return left, prices, _dot(left, pairs.weights), dual
+
+
+def _dot(amounts: Ints, factors: Ints | None) -> int:
+    """Return the sum of amount x factor, exact: beyond 64 bits equal factors are added up first."""
+    if factors is None or len(amounts) == 0:
+        return exact_sum(amounts)
+    if int(factors.max()) * exact_sum(amounts) <= INT64_MAX:
+        return int(np.dot(amounts, factors))
+    return sum(factor * exact_sum(amounts[factors == factor]) for factor in np.unique(factors).tolist())
+
+
+def _input_columns(pairs: Pairs) -> Sequence[Ints]:
+    """Return the columns that identify the input; counts do not change what is netted."""
+    columns = (pairs.payer, pairs.payee, pairs.gross_minor)
+    return columns if pairs.weights is None else (*columns, pairs.weights)
+
+
+def _digest(title: str, pairs: Pairs, columns: Sequence[Ints]) -> str:
+    """
+    Return the SHA-256 over a title line, a line per participant, an empty line, and the columns.
+
+    Columns are signed 64-bit little-endian integers, one column after another in canonical order.
+    """
+    lines = [f"netting {title}", *participant_names(pairs), "", ""]
+    digest = hashlib.sha256("\n".join(lines).encode())
+    for column in columns:
+        digest.update(np.ascontiguousarray(column, "<i8").data)
+    return digest.hexdigest()
