@@ -26,7 +26,8 @@ class Servers:
     def start(self) -> None:
         """Start what is not named, and export every address."""
         try:
-            for server in (self.postgres, self.redis, self.nats):
+            servers: list[EmbeddedServer] = [self.postgres, self.redis, self.nats]
+            for server in servers:
                 if not os.environ.get(server.variable):
                     self.started.append(server)
                     server.start()
