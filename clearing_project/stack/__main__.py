@@ -17,10 +17,10 @@ from clearing_project.stack import probes
 def main(kind: str, place: str) -> int:
     """Ask once."""
     broker = os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL", "")
-    kinds = {
+    kinds: dict[str, Callable[[str], probes.Probe]] = {
         "http": probes.http,
         "grpc": probes.grpc_health,
-        "worker": lambda node: probes.worker(broker, node),
+        "worker": partial(probes.worker, broker),
     }
     try:
         kinds[kind](place)()
