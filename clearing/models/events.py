@@ -5,15 +5,17 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
-from clearing_project.constraints import choices_check
 from clearing.models.windows import ClearingWindow
 from clearing.states import EventType
+from clearing_project.constraints import choices_check
 
 
 class WindowEvent(models.Model):
     """One thing that happened to a window; per window the sequence is gapless from 1."""
 
-    window = models.ForeignKey(ClearingWindow, on_delete=models.PROTECT, related_name="events", db_index=False)
+    window = models.ForeignKey(
+        ClearingWindow, on_delete=models.PROTECT, related_name="events", db_index=False
+    )
     sequence = models.PositiveIntegerField()
     event_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     event_type = models.CharField(max_length=24, choices=EventType.choices)

@@ -4,9 +4,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from clearing_project.constraints import choices_check
 from clearing.models.operations import AtomicOperation
 from clearing.states import Direction
+from clearing_project.constraints import choices_check
 from settlement.models import Currency, Participant
 
 
@@ -49,7 +49,9 @@ class GrossPair(OfCurrency):
     class Meta:
         ordering = ["operation", "currency", "payer", "payee"]
         constraints = [
-            models.UniqueConstraint(fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"),
+            models.UniqueConstraint(
+                fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"
+            ),
             models.CheckConstraint(name="gross_pair_positive", condition=Q(gross_minor__gt=0)),
         ]
 
@@ -72,7 +74,9 @@ class NettingResult(OfCurrency):
             models.UniqueConstraint(fields=["operation", "currency"], name="one_netting_result"),
             models.CheckConstraint(
                 name="netting_shrinks",
-                condition=Q(bound_minor__gte=0, net_minor__gte=F("bound_minor"), gross_minor__gte=F("net_minor")),
+                condition=Q(
+                    bound_minor__gte=0, net_minor__gte=F("bound_minor"), gross_minor__gte=F("net_minor")
+                ),
             ),
         ]
 

@@ -17,13 +17,21 @@ class Obligation(models.Model):
 
     id = models.BigIntegerField(primary_key=True)
     window = models.ForeignKey(
-        ClearingWindow, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="obligations"
+        ClearingWindow,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="obligations",
     )
     amount_minor = models.BigIntegerField()
     key = models.UUIDField(help_text="derived from submitter and reference: public id, idempotency key")
     submitted_at = models.DateTimeField()
-    payer = models.ForeignKey(Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    payee = models.ForeignKey(Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    payer = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    payee = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     currency = models.ForeignKey(Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     priority = models.SmallIntegerField(default=0)
     due_date = models.DateField(null=True)

@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from clearing_project.constraints import choices_check
 from clearing.models.windows import ClearingWindow
 from clearing.states import CheckpointStatus, OperationStatus, OperationType
+from clearing_project.constraints import choices_check
 
 
 class AtomicOperation(models.Model):
@@ -20,9 +20,7 @@ class AtomicOperation(models.Model):
         "self", null=True, on_delete=models.PROTECT, related_name="children", db_index=True
     )
     operation_type = models.CharField(max_length=24, choices=OperationType.choices)
-    status = models.CharField(
-        max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING
-    )
+    status = models.CharField(max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING)
     reason = models.TextField(blank=True, default="", help_text="why it was asked for")
     error_code = models.CharField(max_length=64, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
@@ -46,9 +44,7 @@ class AtomicOperation(models.Model):
                 name="one_live_clearing",
             ),
             models.UniqueConstraint(fields=["parent", "operation_type"], name="one_child_per_type"),
-            models.CheckConstraint(
-                name="final_is_final", condition=Q(final_at=None) | Q(status="Committed")
-            ),
+            models.CheckConstraint(name="final_is_final", condition=Q(final_at=None) | Q(status="Committed")),
             models.CheckConstraint(
                 name="committed_is_not_rolling_back",
                 condition=Q(rolling_back_at=None) | Q(final_at=None),

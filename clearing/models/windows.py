@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from clearing_project.constraints import choices_check
 from clearing.states import Region, WindowStatus
+from clearing_project.constraints import choices_check
 
 
 class RegionSchedule(models.Model):
@@ -27,9 +27,7 @@ class RegionSchedule(models.Model):
         ordering = ["region"]
         constraints = [
             choices_check("region", Region),
-            models.CheckConstraint(
-                name="schedule_has_openings", condition=Q(opening_times__len__gt=0)
-            ),
+            models.CheckConstraint(name="schedule_has_openings", condition=Q(opening_times__len__gt=0)),
         ]
 
     def __str__(self) -> str:
@@ -45,9 +43,7 @@ class ClearingWindow(models.Model):
     """A span of time whose obligations clear together. Moved by the engine alone."""
 
     region = models.CharField(max_length=16, choices=Region.choices)
-    status = models.CharField(
-        max_length=16, choices=WindowStatus.choices, default=WindowStatus.SCHEDULED
-    )
+    status = models.CharField(max_length=16, choices=WindowStatus.choices, default=WindowStatus.SCHEDULED)
     opens_at = models.DateTimeField()
     cutoff_at = models.DateTimeField(help_text="its last moment for obligations")
     grace_seconds = models.PositiveIntegerField()

@@ -34,8 +34,7 @@ class SettlementAccount(models.Model):
             models.UniqueConstraint(fields=["participant", "currency"], name="one_account_per_currency"),
             models.CheckConstraint(
                 name="funds_cover_reservations",
-                condition=Q(floor_minor=None)
-                | Q(balance_minor__gte=F("floor_minor") + F("reserved_minor")),
+                condition=Q(floor_minor=None) | Q(balance_minor__gte=F("floor_minor") + F("reserved_minor")),
             ),
             models.CheckConstraint(name="reserved_not_negative", condition=Q(reserved_minor__gte=0)),
         ]

@@ -1,0 +1,93 @@
+"""Freeze the window's obligations for this operation, and add them up by pair in the same pass."""
+
+from datetime import datetime
+
+from django.db import DataError, connection
+
+from clearing import partitions
+from clearing.models import AtomicOperation, FrozenSet, GrossPair
+from clearing.states import WindowStatus
+from clearing_project.errors import Conflict
+
+NAME = "obligations_collected"
+
+
+class SumOverflow(Conflict):
+    """The obligations of a currency add up to more than 2^63-1 minor units."""
+
+    code = "sum_overflow"
+    fields = ("window_id",)
+    message = "Obligations of window {window_id} add up to more than a 64-bit amount holds."
+
+
+class UnknownReference(Conflict):
+    """An obligation names a party or a currency that is not in the directory."""
+
+    code = "unknown_reference"
+    fields = ("window_id", "payer_id", "payee_id", "currency_id")
+    message = "Window {window_id} holds obligations of {payer_id} to {payee_id} in {currency_id}: unknown."
+
+
+def apply(operation: AtomicOperation, *, at: datetime) -> None:
+    """
+    Record count, sum and hash per currency, and the sums per pair: one pass over the partition.
+
+    The window is sealed since its close, so what is read here is what every later step is about.
+
+    Raises:
+        SumOverflow, UnknownReference
+    """
+    window = operation.window
+    assert window.status == WindowStatus.PROCESSING, "collected before its window was taken"
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '256MB'")
+        try:
+            cursor.execute(FREEZE.format(partition=partitions.name(window.pk)), {"operation": operation.pk})
+        except DataError as overflow:
+            raise SumOverflow(window.pk) from overflow
+        cursor.execute(UNKNOWN, [operation.pk])
+        unknown = cursor.fetchone()
+        if unknown:
+            raise UnknownReference(window.pk, *unknown)
+
+
+def undo(operation: AtomicOperation, *, at: datetime) -> None:
+    """Forget the freeze. The seal stays: the window does not reopen."""
+    GrossPair.objects.filter(operation=operation).delete()
+    FrozenSet.objects.filter(operation=operation).delete()
+
+
+# The hash of a row chains its key, parties and amount; xor makes the set's hash free of order.
+FREEZE = """
+    WITH pair AS MATERIALIZED (
+        SELECT currency_id, payer_id, payee_id,
+               count(*) AS obligations_count,
+               sum(amount_minor) AS gross_minor,
+               bit_xor(hashint8extended(amount_minor, hashint4extended(payer_id,
+                       hashint4extended(payee_id, uuid_hash_extended(key, 0))))) AS content_hash
+        FROM {partition}
+        GROUP BY currency_id, payer_id, payee_id
+    ), stored AS (
+        INSERT INTO clearing_grosspair
+            (operation_id, currency_id, payer_id, payee_id, obligations_count, gross_minor)
+        SELECT %(operation)s, currency_id, payer_id, payee_id, obligations_count, gross_minor::bigint
+        FROM pair ORDER BY currency_id, payer_id, payee_id
+    )
+    INSERT INTO clearing_frozenset
+        (operation_id, currency_id, obligations_count, gross_minor, content_hash)
+    SELECT %(operation)s, currency_id, sum(obligations_count)::bigint, sum(gross_minor)::bigint,
+           bit_xor(content_hash)
+    FROM pair GROUP BY currency_id ORDER BY currency_id
+"""
+
+UNKNOWN = """
+    SELECT pair.payer_id, pair.payee_id, pair.currency_id
+    FROM clearing_grosspair pair
+    LEFT JOIN settlement_participant payer ON payer.id = pair.payer_id AND payer.kind = 'Member'
+    LEFT JOIN settlement_participant payee ON payee.id = pair.payee_id AND payee.kind = 'Member'
+    LEFT JOIN settlement_currency currency ON currency.id = pair.currency_id
+    WHERE pair.operation_id = %s
+      AND (payer.id IS NULL OR payee.id IS NULL OR currency.id IS NULL)
+    ORDER BY 1, 2, 3
+    LIMIT 1
+"""

@@ -1,0 +1,33 @@
+"""Take the window into processing for this operation."""
+
+from datetime import datetime
+
+from clearing.events import outbox
+from clearing.models import AtomicOperation, ClearingWindow
+from clearing.states import WINDOW_MOVES, EventType, WindowStatus
+from clearing_project.lifecycle import move
+
+NAME = "window_status_changed"
+
+
+def apply(operation: AtomicOperation, *, at: datetime) -> None:
+    """Move the window, closed or rolled back before, to Processing."""
+    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    move(window, to=WindowStatus.PROCESSING, moves=WINDOW_MOVES, processing_at=at)
+    outbox.append(window.pk, EventType.PROCESSING, at=at, operation_id=str(operation.pk))
+
+
+def undo(operation: AtomicOperation, *, at: datetime) -> None:
+    """Move the window to RolledBack. It never reopens: the next one is already accepting."""
+    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    if window.status != WindowStatus.PROCESSING:
+        return
+    move(window, to=WindowStatus.ROLLED_BACK, moves=WINDOW_MOVES)
+    outbox.append(
+        window.pk,
+        EventType.ROLLED_BACK,
+        at=at,
+        operation_id=str(operation.pk),
+        error_code=operation.error_code,
+        error_message=operation.error_message,
+    )

@@ -1,0 +1,1 @@
+"""What happened to windows, told to the outside: catalog, outbox, relay."""

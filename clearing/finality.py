@@ -1,0 +1,116 @@
+"""
+The point of no return. Before it a run is undone; after it there are only retries forward.
+
+``commit`` ends the run's own work. ``settle`` writes the finality moment and moves the money: from the
+moment's row on, a constraint refuses any rollback.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Sum
+
+from clearing import operations, steps
+from clearing.events import outbox
+from clearing.models import (
+    AtomicOperation,
+    ClearingWindow,
+    MultilateralPosition,
+    NettingResult,
+    WindowMetrics,
+)
+from clearing.states import (
+    OPERATION_MOVES,
+    WINDOW_MOVES,
+    EventType,
+    OperationStatus,
+    OperationType,
+    WindowStatus,
+)
+from clearing_project.errors import Conflict
+from clearing_project.lifecycle import move
+from settlement import execution
+from settlement.models import SettlementInstruction
+
+
+class NotCommitted(Conflict):
+    """The run is not committed, so its money may not move."""
+
+    code = "not_committed"
+    fields = ("operation_id", "status")
+    message = "Operation {operation_id} is {status}; money moves only after the commit."
+
+
+def settle(operation_id: UUID, *, at: datetime) -> None:
+    """
+    Pass the point of no return and move the money. May be repeated at any stage.
+
+    Raises:
+        NotCommitted
+    """
+    _pass(operation_id, at=at)
+    _move_money(operation_id, at=at)
+
+
+@transaction.atomic
+def _pass(operation_id: UUID, *, at: datetime) -> None:
+    """Write the finality moment; the window is Settling from here on."""
+    operation = steps.lock(operation_id)
+    if operation.final_at is not None:
+        return
+    if operation.status != OperationStatus.COMMITTED or operation.rolling_back_at is not None:
+        raise NotCommitted(str(operation_id), operation.status)
+    operation.final_at = at
+    operation.save(update_fields=["final_at"])
+    initiation = AtomicOperation.objects.create(
+        window=operation.window, operation_type=OperationType.SETTLEMENT_INITIATION, parent=operation
+    )
+    operations.start(initiation, at=at)
+    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    move(window, to=WindowStatus.SETTLING, moves=WINDOW_MOVES)
+
+
+@transaction.atomic
+def _move_money(operation_id: UUID, *, at: datetime) -> None:
+    """Post the whole batch and complete the window, in one transaction."""
+    operation = steps.lock(operation_id)
+    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    if window.status == WindowStatus.COMPLETED:
+        return
+    execution.settle(operation_id, at=at)
+    initiation = operation.children.get(operation_type=OperationType.SETTLEMENT_INITIATION)
+    move(initiation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
+    move(window, to=WindowStatus.COMPLETED, moves=WINDOW_MOVES, processed_at=at)
+    metrics = _measure(operation, window, at=at)
+    outbox.append(
+        window.pk,
+        EventType.COMPLETED,
+        at=at,
+        operation_id=str(operation_id),
+        obligations_count=metrics.obligations_count,
+        instructions_count=metrics.instructions_count,
+        efficiency_bps=metrics.efficiency_bps,
+    )
+
+
+def _measure(operation: AtomicOperation, window: ClearingWindow, *, at: datetime) -> WindowMetrics:
+    results = NettingResult.objects.filter(operation=operation)
+    obligations = results.aggregate(total=Sum("obligations_count"))["total"] or 0
+    weighted = sum(row.efficiency_bps * row.obligations_count for row in results)
+    return WindowMetrics.objects.create(
+        window=window,
+        obligations_count=obligations,
+        currencies_count=results.count(),
+        positions_count=MultilateralPosition.objects.filter(operation=operation).count(),
+        instructions_count=SettlementInstruction.objects.filter(batch_id=operation.pk).count(),
+        efficiency_bps=weighted // obligations if obligations else 0,
+        close_ms=_milliseconds(window.closing_at, window.closed_at),
+        processing_ms=_milliseconds(operation.started_at, at),
+    )
+
+
+def _milliseconds(since: datetime | None, until: datetime | None) -> int:
+    assert since is not None, "measured before it began"
+    assert until is not None, "measured before it ended"
+    return max(0, (until - since) // timedelta(milliseconds=1))

@@ -1,0 +1,134 @@
+"""What comes in and what is answered, item by item."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from clearing_project.errors import Conflict, Invalid
+
+BATCH_MAX = 10_000  # items of one call; also what one block of ids holds
+OPERATOR_SCOPE = "OPERATOR"  # submitter of everyone who is not a participant
+
+
+class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One obligation as sent: every field is text, amounts in major units."""
+
+    reference: str
+    payer: str
+    payee: str
+    currency: str
+    amount: str
+    due_date: date | None = None
+    not_before: date | None = None
+    priority: int = 0
+    link: str | None = None
+
+
+class Item(NamedTuple):
+    """A screened obligation: keys looked up, amount in minor units."""
+
+    key: bytes
+    payer_id: int
+    payee_id: int
+    currency_id: int
+    amount_minor: int
+    priority: int
+    due_date: date | None
+    reference: str
+    link: str | None
+
+    @property
+    def body(self) -> tuple[Any, ...]:
+        """What must be equal for a second submission to be the same."""
+        return self[1:7] + self[8:]
+
+
+class OutcomeStatus(StrEnum):
+    """What became of one item."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one item; *index* is its place in the call, from 0."""
+
+    index: int
+    reference: str
+    status: OutcomeStatus
+    id: UUID | None = None
+    window_id: int | None = None
+    code: str = ""
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the wire form; a rejected item carries its fault, the others their id."""
+        wire: dict[str, Any] = {
+            "index": self.index,
+            "reference": self.reference,
+            "status": self.status.value,
+        }
+        if self.status == OutcomeStatus.REJECTED:
+            return {**wire, "code": self.code, "message": self.message, **self.details}
+        return {**wire, "id": str(self.id), "window_id": self.window_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The answer to one call."""
+
+    window_id: int
+    outcomes: list[Outcome]
+
+    def count(self, status: OutcomeStatus) -> int:
+        """Count the items with this outcome."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the wire form."""
+        counts = {status.value: self.count(status) for status in OutcomeStatus}
+        return {"window_id": self.window_id, **counts, "items": [row.as_json() for row in self.outcomes]}
+
+
+class ObligationsRejected(Invalid):
+    """All or nothing was asked for, and some items are wrong: nothing was written."""
+
+    code = "obligations_rejected"
+    fields = ("rejected", "items")
+    message = "{rejected} item(s) rejected; none was accepted."
+
+    @property
+    def public_code(self) -> str:
+        """The items' own code if they share one."""
+        codes = {item["code"] for item in self.details["items"]}
+        return codes.pop() if len(codes) == 1 else self.code
+
+
+class ObligationsConflict(Conflict):
+    """References were used before with other bodies: nothing was written."""
+
+    code = "reference_conflict"
+    fields = ("rejected", "items")
+    message = "{rejected} reference(s) already belong to other obligations; none was accepted."
+
+
+class TooManyItems(Invalid):
+    """One call takes so many items and no more."""
+
+    code = "too_many_items"
+    fields = ("items", "items_max")
+    message = "{items} items in one call; at most {items_max} are taken."
+
+
+class NoItems(Invalid):
+    """A call without items asks for nothing."""
+
+    code = "no_items"
+    message = "The call holds no obligations."

@@ -1,0 +1,117 @@
+"""Check what each item means against the directory; a fault has a code and stops only its item."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from clearing.obligations.items import Item, Submission
+from netting import money
+from netting.errors import NettingError
+from settlement.participants import Directory
+
+REFERENCE_MAX = 64
+LINK_MAX = 140
+PRIORITY_MAX = 99
+
+
+class Fault(Exception):
+    """One item is wrong."""
+
+    def __init__(self, code: str, message: str, **details: Any) -> None:
+        super().__init__(code, message)
+        self.code, self.message, self.details = code, message, details
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """Items by their place in the call, and the faults of the others."""
+
+    items: dict[int, Item]
+    faults: dict[int, Fault]
+
+
+def screen(
+    submissions: Sequence[Submission], directory: Directory, *, submitter: str, cutoff_at: datetime
+) -> Screened:
+    """Check every submission; what is right is ready to be stored."""
+    items: dict[int, Item] = {}
+    faults: dict[int, Fault] = {}
+    salt = submitter.encode()
+    for index, submission in enumerate(submissions):
+        try:
+            items[index] = _item(submission, directory, salt, cutoff_at)
+        except Fault as fault:
+            faults[index] = fault
+    return Screened(items, faults)
+
+
+def key(submitter: str, reference: str) -> UUID:
+    """Derive an obligation's public id: the same submitter and reference always give the same."""
+    return UUID(bytes=_key(submitter.encode(), reference))
+
+
+def _item(submission: Submission, directory: Directory, salt: bytes, cutoff_at: datetime) -> Item:
+    reference, link = submission.reference, submission.link
+    if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
+        raise Fault("reference_invalid", f"A reference has 1 to {REFERENCE_MAX} printable characters.")
+    payer_id = _party(directory, submission.payer)
+    payee_id = _party(directory, submission.payee)
+    if payer_id == payee_id:
+        raise Fault("same_payer_and_payee", f"{submission.payer} cannot owe itself.")
+    try:
+        amount_minor = money.parse_minor(submission.amount, submission.currency)
+    except NettingError as refused:
+        raise Fault(refused.code, str(refused), **refused.details) from None
+    currency_id = directory.currency_ids.get(submission.currency)
+    if currency_id is None:
+        raise Fault(
+            "currency_not_enabled",
+            f"Currency {submission.currency} is not cleared here.",
+            currency=submission.currency,
+        )
+    _check_options(submission, cutoff_at)
+    return Item(
+        _key(salt, reference),
+        payer_id,
+        payee_id,
+        currency_id,
+        amount_minor,
+        submission.priority,
+        submission.due_date,
+        reference,
+        link,
+    )
+
+
+def _party(directory: Directory, code: str) -> int:
+    found = directory.member_ids.get(code)
+    if found is None:
+        raise Fault("unknown_participant", f"No participant has the code {code}.", participant=code)
+    if code in directory.suspended:
+        raise Fault("participant_suspended", f"Participant {code} is suspended.", participant=code)
+    return found
+
+
+def _check_options(submission: Submission, cutoff_at: datetime) -> None:
+    if not 0 <= submission.priority <= PRIORITY_MAX:
+        raise Fault("priority_out_of_range", f"A priority is within 0 to {PRIORITY_MAX}.")
+    link = submission.link
+    if link is not None and (len(link) > LINK_MAX or not link.isprintable()):
+        raise Fault("link_invalid", f"A link has at most {LINK_MAX} printable characters.")
+    if submission.not_before is not None and submission.not_before > cutoff_at.date():
+        raise Fault(
+            "not_before_after_cutoff",
+            f"Not before {submission.not_before}, yet the accepting window ends {cutoff_at.isoformat()}.",
+            not_before=submission.not_before.isoformat(),
+        )
+
+
+def _key(salt: bytes, reference: str) -> bytes:
+    """Hash to a UUID of version 8 (RFC 9562, section 5.8)."""
+    digest = bytearray(blake2b(reference.encode(), digest_size=16, key=salt).digest())
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)

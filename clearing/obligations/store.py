@@ -1,0 +1,115 @@
+"""
+Write items in two COPYs when none is known, and find the known ones when some are.
+
+Optimism pays: always asking ON CONFLICT costs 1.6 times as much. Rows go sorted by key, so that two
+batches that share keys wait for each other in one order only.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from psycopg.errors import UniqueViolation
+
+from clearing import partitions
+from clearing.obligations.items import BATCH_MAX, Item
+
+Known = dict[bytes, tuple[int, tuple[Any, ...]]]  # key -> its window and the body stored there
+
+
+def store(window_id: int, items: Sequence[Item], *, submitter: str, at: datetime) -> Known:
+    """
+    Write the items that are not known yet; call it inside a transaction that passed the gate.
+
+    Returns:
+        The items whose key was known, with the window and body they were stored with.
+    """
+    assert len(items) <= BATCH_MAX, "a batch owns one block of ids"
+    batch = sorted(items, key=lambda item: item.key)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('clearing_obligation_block')")
+        (first_id,) = cursor.fetchone()
+    try:
+        with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
+            with cursor.copy(COPY_KEYS) as copy:
+                copy.write(_key_lines(window_id, first_id, batch))
+            with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
+                copy.write(_row_lines(window_id, first_id, batch, submitter, at))
+        return {}
+    except IntegrityError as collision:
+        if not isinstance(collision.__cause__, UniqueViolation):
+            raise
+    return _store_unknown(window_id, first_id, batch, submitter=submitter, at=at)
+
+
+def _store_unknown(
+    window_id: int, first_id: int, batch: list[Item], *, submitter: str, at: datetime
+) -> Known:
+    keys = [item.key.hex() for item in batch]
+    with connection.wrap_database_errors, connection.cursor() as cursor:
+        cursor.execute(INSERT_KEYS, [window_id, first_id, keys])
+        written = {row[0].bytes for row in cursor.fetchall()}
+        with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
+            copy.write(_row_lines(window_id, first_id, batch, submitter, at, only=written))
+        cursor.execute(FIND, [[item.key.hex() for item in batch if item.key not in written]])
+        return {row[0].bytes: (row[1], tuple(row[2:])) for row in cursor.fetchall()}
+
+
+def _key_lines(window_id: int, first_id: int, batch: list[Item]) -> bytes:
+    return "".join(
+        f"{item.key.hex()}\t{window_id}\t{first_id + place}\n" for place, item in enumerate(batch)
+    ).encode()
+
+
+def _row_lines(
+    window_id: int,
+    first_id: int,
+    batch: list[Item],
+    submitter: str,
+    at: datetime,
+    *,
+    only: set[bytes] | None = None,
+) -> bytes:
+    moment, scope = at.isoformat(), _escaped(submitter)
+    return "".join(
+        f"{window_id}\t{first_id + place}\t{item.amount_minor}\t{item.key.hex()}\t{moment}"
+        f"\t{item.payer_id}\t{item.payee_id}\t{item.due_date or NULL}\t{item.currency_id}"
+        f"\t{item.priority}\t{_escaped(item.reference)}\t{scope}"
+        f"\t{NULL if item.link is None else _escaped(item.link)}\n"
+        for place, item in enumerate(batch)
+        if only is None or item.key in only
+    ).encode()
+
+
+def _escaped(text: str) -> str:
+    """Escape for COPY's text format; control characters were refused by the screen."""
+    return text.replace("\\", "\\\\") if "\\" in text else text
+
+
+NULL = "\\N"
+
+COPY_KEYS = "COPY clearing_obligationkey (key, window_id, obligation_id) FROM STDIN"
+
+COPY_ROWS = """
+    COPY {table} (window_id, id, amount_minor, key, submitted_at, payer_id, payee_id, due_date,
+                  currency_id, priority, reference, submitter, link) FROM STDIN
+"""
+
+INSERT_KEYS = """
+    INSERT INTO clearing_obligationkey (key, window_id, obligation_id)
+    SELECT fresh.key, %s, %s + fresh.place - 1
+    FROM unnest(%s::uuid[]) WITH ORDINALITY AS fresh (key, place)
+    ORDER BY fresh.key
+    ON CONFLICT DO NOTHING
+    RETURNING key
+"""
+
+FIND = """
+    SELECT known.key, known.window_id, obligation.payer_id, obligation.payee_id, obligation.currency_id,
+           obligation.amount_minor, obligation.priority, obligation.due_date, obligation.link
+    FROM clearing_obligationkey known
+    JOIN clearing_obligation obligation
+      ON obligation.window_id = known.window_id AND obligation.id = known.obligation_id
+    WHERE known.key = ANY (%s::uuid[])
+"""

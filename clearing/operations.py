@@ -1,0 +1,255 @@
+"""
+Atomic operations: created, started, stepped, committed, or rolled back checkpoint by checkpoint.
+
+One row decides: every step reads the operation FOR SHARE before it writes, commit and rollback take
+it FOR UPDATE. A rollback first marks the operation, which waits for the steps in flight and stops
+those to come; then it walks the checkpoints backwards, each undo in one transaction with its mark.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count
+
+from clearing import steps
+from clearing.checkpoints import STEPS, Step
+from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
+from clearing.states import OPERATION_MOVES, CheckpointStatus, OperationStatus, OperationType
+from clearing.steps import OutOfTurn
+from clearing_project.errors import ClearingError, Conflict
+from clearing_project.lifecycle import move
+
+logger = logging.getLogger(__name__)
+
+NAMES = tuple(step.NAME for step in STEPS)
+
+
+class AlreadyProcessing(Conflict):
+    """A live operation is clearing the window already."""
+
+    code = "already_processing"
+    fields = ("window_id", "operation_id")
+    message = "Window {window_id} is already being cleared by operation {operation_id}."
+
+
+class AlreadyFinal(Conflict):
+    """The operation passed the point of no return; money is sent back, never un-sent."""
+
+    code = "already_final"
+    fields = ("operation_id",)
+    message = (
+        "Operation {operation_id} is final: its money has moved or is moving."
+        " Correct it by an opposite obligation in a later window."
+    )
+
+
+class RollbackFailed(Conflict):
+    """An undo failed; the operation waits for repair and is resumed by rolling back again."""
+
+    code = "rollback_failed"
+    fields = ("operation_id", "checkpoint", "cause")
+    message = "Operation {operation_id}: undoing {checkpoint} failed: {cause}"
+
+
+@transaction.atomic
+def create(
+    window: ClearingWindow,
+    operation_type: OperationType,
+    *,
+    parent: AtomicOperation | None = None,
+    reason: str = "",
+) -> AtomicOperation:
+    """
+    Create a Pending operation; a clearing run comes with its checkpoints planned.
+
+    Raises:
+        AlreadyProcessing: the window has a live clearing run.
+    """
+    if operation_type == OperationType.WINDOW_CLEARING:
+        ClearingWindow.objects.select_for_update().get(pk=window.pk)
+        live = live_clearing(window.pk)
+        if live is not None:
+            raise AlreadyProcessing(window.pk, str(live.pk))
+    operation = AtomicOperation.objects.create(
+        window=window, operation_type=operation_type, parent=parent, reason=reason
+    )
+    if operation_type == OperationType.WINDOW_CLEARING:
+        Checkpoint.objects.bulk_create(
+            Checkpoint(operation=operation, position=position, name=name)
+            for position, name in enumerate(NAMES, start=1)
+        )
+    return operation
+
+
+def start(operation: AtomicOperation, *, at: datetime) -> None:
+    """Move the operation to InProgress."""
+    move(operation, to=OperationStatus.IN_PROGRESS, moves=OPERATION_MOVES, started_at=at)
+
+
+def live_clearing(window_id: int) -> AtomicOperation | None:
+    """Return the window's clearing run that is neither undone nor failed, if there is one."""
+    ended = (OperationStatus.ROLLED_BACK, OperationStatus.FAILED)
+    return (
+        AtomicOperation.objects.filter(window_id=window_id, operation_type=OperationType.WINDOW_CLEARING)
+        .exclude(status__in=ended)
+        .first()
+    )
+
+
+def commit(operation_id: UUID, *, at: datetime) -> AtomicOperation:
+    """
+    Commit the operation, once every checkpoint is Applied. A committed one is returned as it is.
+
+    Raises:
+        OperationStopped: it was rolled back, or is being.
+        OutOfTurn: a checkpoint is not applied.
+    """
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        if operation.status == OperationStatus.COMMITTED and operation.rolling_back_at is None:
+            return operation
+        steps.refuse_stopped(operation)
+        open_ = operation.checkpoints.exclude(status=CheckpointStatus.APPLIED).order_by("position").first()
+        if open_ is not None:
+            raise OutOfTurn(str(operation_id), "commit", open_.name)
+        move(operation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at)
+        return operation
+
+
+def execute(operation_id: UUID, work: Callable[[AtomicOperation], None], *, at: datetime) -> AtomicOperation:
+    """
+    Start, *work*, commit; on any failure roll everything back and raise what failed.
+
+    *work* runs outside any transaction of ours and takes its own steps (`run_step`).
+    """
+    operation = steps.get(operation_id)
+    start(operation, at=at)
+    try:
+        work(operation)
+        return commit(operation_id, at=at)
+    except Exception as failure:
+        condemn(operation_id, failure, at=at)
+        roll_back(operation_id, at=at)
+        raise
+
+
+def condemn(operation_id: UUID, failure: BaseException, *, at: datetime) -> None:
+    """
+    Mark the operation for rollback with what failed; from here on none of its steps may write.
+
+    Waits for steps in flight. The first failure is kept; an operation that has ended is left alone.
+    """
+    code = failure.code if isinstance(failure, ClearingError) else "internal_error"
+    text = str(failure) if isinstance(failure, ClearingError) else f"{type(failure).__name__}: {failure}"
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        if operation.status == OperationStatus.IN_PROGRESS and operation.rolling_back_at is None:
+            AtomicOperation.objects.filter(pk=operation_id).update(
+                rolling_back_at=at, error_code=code, error_message=text[:2000]
+            )
+
+
+def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOperation:
+    """
+    Undo every started checkpoint in reverse, then mark the operation RolledBack.
+
+    May be repeated and may run concurrently: what is undone is not undone again.
+
+    Raises:
+        AlreadyFinal: the point of no return is passed.
+        RollbackFailed: an undo failed; the operation is RollbackFailed and may be resumed by this call.
+    """
+    operation = _begin_rollback(operation_id, at=at, reason=reason)
+    if operation.status in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
+        return operation
+    for step in reversed(STEPS):
+        try:
+            steps.undo(operation_id, step, at=at)
+        except Exception as failure:
+            _mark_rollback_failed(operation_id, step, failure)
+            raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        if operation.status != OperationStatus.ROLLED_BACK:
+            move(operation, to=OperationStatus.ROLLED_BACK, moves=OPERATION_MOVES, completed_at=at)
+    return operation
+
+
+def roll_back_window(window_id: int, *, at: datetime, reason: str) -> list[UUID]:
+    """
+    Roll back all live operations of the window, the latest first; children go with their parent.
+
+    Returns:
+        Ids of what was rolled back, in that order: for each run its children, latest first, then it.
+
+    Raises:
+        AlreadyFinal, RollbackFailed: what was rolled back before stays so.
+    """
+    undone: list[UUID] = []
+    live = (
+        AtomicOperation.objects.filter(window_id=window_id, operation_type=OperationType.WINDOW_CLEARING)
+        .exclude(status__in=(OperationStatus.ROLLED_BACK, OperationStatus.FAILED))
+        .order_by("-created_at")
+    )
+    for operation in live:
+        roll_back(operation.pk, at=at, reason=reason)
+        children = operation.children.order_by("-started_at", "-created_at").values_list("pk", flat=True)
+        undone.extend([*children, operation.pk])
+    return undone
+
+
+def statistics() -> dict[str, dict[str, int]]:
+    """Count operations per type and status; statuses that do not occur are left out."""
+    counts: dict[str, dict[str, int]] = {}
+    rows = AtomicOperation.objects.values_list("operation_type", "status").annotate(Count("id"))
+    for operation_type, status, count in rows.order_by("operation_type", "status"):
+        counts.setdefault(operation_type, {})[status] = count
+    return counts
+
+
+@transaction.atomic
+def clean_up(*, at: datetime, keep: timedelta) -> int:
+    """
+    Delete operations that ended more than *keep* ago without effect, with their checkpoints.
+
+    Rolled back and failed runs and their children go; a committed one is the record of how money
+    moved and stays, as do windows, events, instructions and the ledger.
+
+    Returns:
+        How many operations were deleted.
+    """
+    old = AtomicOperation.objects.filter(
+        status__in=(OperationStatus.ROLLED_BACK, OperationStatus.FAILED), completed_at__lt=at - keep
+    )
+    deleted = 0
+    for batch in (old.filter(parent__isnull=False), old.filter(parent=None, children=None)):
+        _, by_model = batch.delete()
+        deleted += by_model.get("clearing.AtomicOperation", 0)
+    return deleted
+
+
+def _begin_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicOperation:
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        if operation.final_at is not None:
+            raise AlreadyFinal(str(operation_id))
+        if operation.status == OperationStatus.PENDING:
+            move(operation, to=OperationStatus.FAILED, moves=OPERATION_MOVES, completed_at=at)
+        elif operation.status not in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
+            operation.rolling_back_at = operation.rolling_back_at or at
+            operation.error_message = operation.error_message or reason
+            operation.error_code = operation.error_code or "rolled_back_by_request"
+            operation.save(update_fields=["rolling_back_at", "error_message", "error_code"])
+        return operation
+
+
+def _mark_rollback_failed(operation_id: UUID, step: Step, failure: Exception) -> None:
+    logger.critical("rollback of operation %s failed at %s: %s", operation_id, step.NAME, failure)
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        changes = {"error_code": RollbackFailed.code, "error_message": f"{step.NAME}: {failure}"[:2000]}
+        if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
+            move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)

@@ -1,0 +1,223 @@
+"""
+Steps of an operation: the Started mark written ahead, the effect and the Applied mark in one transaction.
+
+Every step reads the operation FOR SHARE before it writes, so that steps run side by side while commit
+and rollback, which take it FOR UPDATE, wait for them and then stop those to come.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from clearing.checkpoints import Step
+from clearing.models import AtomicOperation, Checkpoint
+from clearing.states import (
+    CHECKPOINT_MOVES,
+    OPERATION_MOVES,
+    CheckpointStatus,
+    OperationStatus,
+    OperationType,
+)
+from clearing_project.errors import Conflict, NotFound
+from clearing_project.lifecycle import move
+
+CHILD_TYPES: dict[str, OperationType] = {
+    "obligations_collected": OperationType.OBLIGATION_COLLECTION,
+    "netting_calculated": OperationType.NETTING_CALCULATION,
+    "instructions_generated": OperationType.INSTRUCTION_GENERATION,
+}
+
+
+class UnknownOperation(NotFound):
+    """No operation bears this id."""
+
+    code = "unknown_operation"
+    fields = ("operation_id",)
+    message = "No operation has the id {operation_id}."
+
+
+class UnknownCheckpoint(NotFound):
+    """The operation has no checkpoint of this name."""
+
+    code = "unknown_checkpoint"
+    fields = ("operation_id", "checkpoint")
+    message = "Operation {operation_id} has no checkpoint {checkpoint}."
+
+
+class OperationStopped(Conflict):
+    """The operation is no longer in progress, so no step of it may write."""
+
+    code = "operation_stopped"
+    fields = ("operation_id", "status")
+    message = "Operation {operation_id} is {status}; none of its steps may write any more."
+
+
+class OutOfTurn(Conflict):
+    """An earlier checkpoint is not applied yet."""
+
+    code = "checkpoint_out_of_turn"
+    fields = ("operation_id", "checkpoint", "missing")
+    message = "Operation {operation_id}: {checkpoint} comes after {missing}, which is not applied."
+
+
+def get(operation_id: UUID) -> AtomicOperation:
+    """
+    Return the operation with its window.
+
+    Raises:
+        UnknownOperation
+    """
+    found = AtomicOperation.objects.select_related("window").filter(pk=operation_id).first()
+    if found is None:
+        raise UnknownOperation(str(operation_id))
+    return found
+
+
+def find_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
+    """
+    Return the operation's checkpoint of this name.
+
+    Raises:
+        UnknownCheckpoint
+    """
+    found = Checkpoint.objects.filter(operation_id=operation_id, name=name).first()
+    if found is None:
+        raise UnknownCheckpoint(str(operation_id), name)
+    return found
+
+
+def begin(operation_id: UUID, name: str, *, at: datetime) -> None:
+    """
+    Write ahead that the step is Started, in a transaction of its own. May be repeated.
+
+    Raises:
+        OperationStopped, OutOfTurn, UnknownCheckpoint
+    """
+    with transaction.atomic():
+        operation = _lock_to_write(operation_id)
+        checkpoint = _lock_checkpoint(operation_id, name)
+        _refuse_out_of_turn(operation_id, checkpoint)
+        if checkpoint.status == CheckpointStatus.PLANNED:
+            move(checkpoint, to=CheckpointStatus.STARTED, moves=CHECKPOINT_MOVES, started_at=at)
+            _start_child(operation, name, at=at)
+
+
+def run_part(operation_id: UUID, name: str, work: Callable[[AtomicOperation], None]) -> None:
+    """
+    Do one part of a Started step that fans out; *work* must find its own part done when repeated.
+
+    Raises:
+        OperationStopped
+        OutOfTurn: the step was not begun, so a rollback would not know of the part.
+    """
+    with transaction.atomic():
+        operation = _lock_to_write(operation_id)
+        checkpoint = find_checkpoint(operation_id, name)
+        if checkpoint.status == CheckpointStatus.PLANNED:
+            raise OutOfTurn(str(operation_id), name, "its own start")
+        if checkpoint.status == CheckpointStatus.STARTED:
+            work(operation)
+
+
+def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], None], *, at: datetime) -> bool:
+    """
+    Do a step once: write ahead, then *work* and the Applied mark in one transaction.
+
+    Returns:
+        False if the step was applied before; *work* was not called.
+
+    Raises:
+        OperationStopped, OutOfTurn, and whatever *work* raises; then nothing of it is kept.
+    """
+    begin(operation_id, name, at=at)
+    with transaction.atomic():
+        operation = _lock_to_write(operation_id)
+        checkpoint = _lock_checkpoint(operation_id, name)
+        if checkpoint.status == CheckpointStatus.APPLIED:
+            return False
+        work(operation)
+        move(checkpoint, to=CheckpointStatus.APPLIED, moves=CHECKPOINT_MOVES, applied_at=at)
+        _end_child(operation_id, name, OperationStatus.COMMITTED, at=at)
+    return True
+
+
+def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
+    """Undo a step that was started, in one transaction with its mark; otherwise do nothing."""
+    with transaction.atomic():
+        operation = lock(operation_id)
+        checkpoint = Checkpoint.objects.filter(operation_id=operation_id, name=step.NAME).first()
+        if checkpoint is None or checkpoint.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
+            return
+        step.undo(operation, at=at)
+        move(checkpoint, to=CheckpointStatus.UNDONE, moves=CHECKPOINT_MOVES, undone_at=at)
+        _end_child(operation_id, step.NAME, OperationStatus.ROLLED_BACK, at=at)
+
+
+def lock(operation_id: UUID) -> AtomicOperation:
+    """
+    Take the row that decides, with its window: steps, commit and rollback wait for each other here.
+
+    Raises:
+        UnknownOperation
+    """
+    found = (
+        AtomicOperation.objects.select_for_update(of=("self",))
+        .select_related("window")
+        .filter(pk=operation_id)
+        .first()
+    )
+    if found is None:
+        raise UnknownOperation(str(operation_id))
+    return found
+
+
+def refuse_stopped(operation: AtomicOperation) -> None:
+    """
+    Refuse unless the operation is in progress and not being rolled back.
+
+    Raises:
+        OperationStopped
+    """
+    if operation.rolling_back_at is not None:
+        raise OperationStopped(str(operation.pk), "being rolled back")
+    if operation.status != OperationStatus.IN_PROGRESS:
+        raise OperationStopped(str(operation.pk), operation.status)
+
+
+def _lock_to_write(operation_id: UUID) -> AtomicOperation:
+    """Read the operation FOR SHARE: steps run side by side, commit and rollback wait for them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM clearing_atomicoperation WHERE id = %s FOR SHARE", [operation_id])
+    operation = get(operation_id)
+    refuse_stopped(operation)
+    return operation
+
+
+def _lock_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
+    found = Checkpoint.objects.select_for_update().filter(operation_id=operation_id, name=name).first()
+    if found is None:
+        raise UnknownCheckpoint(str(operation_id), name)
+    return found
+
+
+def _refuse_out_of_turn(operation_id: UUID, checkpoint: Checkpoint) -> None:
+    earlier = Checkpoint.objects.filter(operation_id=operation_id, position__lt=checkpoint.position)
+    missing = earlier.exclude(status=CheckpointStatus.APPLIED).order_by("position").first()
+    if missing is not None:
+        raise OutOfTurn(str(operation_id), checkpoint.name, missing.name)
+
+
+def _start_child(operation: AtomicOperation, name: str, *, at: datetime) -> None:
+    if name in CHILD_TYPES:
+        child = AtomicOperation.objects.create(
+            window=operation.window, operation_type=CHILD_TYPES[name], parent=operation
+        )
+        move(child, to=OperationStatus.IN_PROGRESS, moves=OPERATION_MOVES, started_at=at)
+
+
+def _end_child(operation_id: UUID, name: str, to: OperationStatus, *, at: datetime) -> None:
+    children = AtomicOperation.objects.filter(parent_id=operation_id)
+    for child in children.filter(operation_type=CHILD_TYPES.get(name, "")):
+        move(child, to=to, moves=OPERATION_MOVES, completed_at=at)

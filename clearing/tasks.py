@@ -1,0 +1,29 @@
+"""What Beat may start: three knocks, each idempotent and safe beside its own double."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from clearing import operations, pipeline, windows
+from clearing.states import Region
+
+
+@shared_task
+def tick() -> None:
+    """Make every region's windows agree with the clock."""
+    for region in Region:
+        windows.keep(region, at=timezone.now())
+
+
+@shared_task
+def sweep() -> None:
+    """Finish what a lost message left behind."""
+    pipeline.sweep(at=timezone.now())
+
+
+@shared_task
+def clean_up() -> None:
+    """Delete old operations that ended without effect."""
+    operations.clean_up(at=timezone.now(), keep=timedelta(days=settings.CLEARING["RETENTION_DAYS"]))
