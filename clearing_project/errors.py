@@ -25,6 +25,11 @@ class ClearingError(Exception):
         """The error's own fields by name."""
         return dict(zip(self.fields, self.args, strict=True))
 
+    @property
+    def public_code(self) -> str:
+        """The code shown outside."""
+        return self.code
+
     def __str__(self) -> str:
         return self.message.format(**self.details)
 
