@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from celery import Signature, chain, chord, shared_task
+from celery import chain, chord, shared_task
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
@@ -91,7 +91,7 @@ def clear(window: ClearingWindow, *, at: datetime, reason: str = "") -> AtomicOp
     return operation
 
 
-def draw(operation: AtomicOperation) -> Signature:
+def draw(operation: AtomicOperation) -> Any:
     """
     Draw what is missing of the cycle: collection, a chord over currencies, seal, instructions, settle.
 
@@ -103,7 +103,7 @@ def draw(operation: AtomicOperation) -> Signature:
         operation.checkpoints.filter(status=CheckpointStatus.APPLIED).values_list("name", flat=True)
     )
     settling = instruct.si(key) | settle.si(key)
-    canvas: Signature
+    canvas: Any  # the stubs do not know that a chord is a signature
     if instructions_generated.NAME in applied:
         canvas = settle.si(key)
     elif netting_calculated.NAME in applied:
@@ -115,7 +115,8 @@ def draw(operation: AtomicOperation) -> Signature:
             canvas = chord(header, canvas)
         if obligations_collected.NAME not in applied:
             canvas = chain(collect.si(key), canvas)
-    return canvas.on_error(roll_back.si(key))
+    canvas.on_error(roll_back.si(key))
+    return canvas
 
 
 def advance(operation_id: UUID) -> None:
@@ -165,21 +166,16 @@ def sweep(*, at: datetime) -> int:
     return advanced
 
 
-RETRIED: dict[str, Any] = {
-    "autoretry_for": TRANSIENT,
-    "retry_backoff": True,
-    "retry_backoff_max": 30,
-    "max_retries": 5,
-}
+retried = shared_task(autoretry_for=TRANSIENT, retry_backoff=True, retry_backoff_max=30, max_retries=5)
 
 
-@shared_task(**RETRIED)
+@retried
 def collect(operation_id: str) -> None:
     """Freeze the window's obligations."""
     _step(operation_id, obligations_collected)
 
 
-@shared_task(**RETRIED)
+@retried
 def net_currency(operation_id: str, currency_id: int) -> None:
     """Net one currency; the first of them writes ahead that netting has started."""
     key, at = UUID(operation_id), timezone.now()
@@ -191,19 +187,19 @@ def net_currency(operation_id: str, currency_id: int) -> None:
         )
 
 
-@shared_task(**RETRIED)
+@retried
 def seal(operation_id: str) -> None:
     """Hold that every currency is netted."""
     _step(operation_id, netting_calculated)
 
 
-@shared_task(**RETRIED)
+@retried
 def instruct(operation_id: str) -> None:
     """Issue the instructions and reserve the funds."""
     _step(operation_id, instructions_generated)
 
 
-@shared_task(**RETRIED)
+@retried
 def settle(operation_id: str) -> None:
     """Commit, and pass the point of no return unless the window holds settlement for a release."""
     key, at = UUID(operation_id), timezone.now()
@@ -213,7 +209,7 @@ def settle(operation_id: str) -> None:
         finality.settle(key, at=at)
 
 
-@shared_task(**RETRIED)
+@retried
 def roll_back(operation_id: str) -> None:
     """Undo every checkpoint in reverse. A run that is final by now is left alone."""
     operation = steps.get(UUID(operation_id))

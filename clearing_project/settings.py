@@ -1,11 +1,11 @@
 """Settings, all from the environment; names and defaults are public and listed in docs/settings.md."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import environ
-from celery.schedules import timedelta
 
 from clearing_project.stack.runtime import fill_environment
 

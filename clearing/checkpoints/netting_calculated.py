@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -78,7 +79,7 @@ def store(operation: AtomicOperation, netted: Netted) -> None:
     count = int(netted.pairs.counts.sum())
     if (count, netted.pairs.gross) != (frozen.obligations_count, frozen.gross_minor):
         raise FreezeMismatch(str(operation.pk), netted.currency_id)
-    key = [operation.pk, netted.currency_id]
+    key: list[Any] = [operation.pk, netted.currency_id]
     with connection.cursor() as cursor:
         measures = netted.measures
         cursor.execute(

@@ -76,7 +76,9 @@ def submit(
             _compare(items, known, faults)
             if faults and all_or_nothing:
                 raise _refusal(submissions, faults)
-            return Intake(window.pk, _outcomes(submissions, items, repeats, known, faults, window.pk))
+            return Intake(
+                window.pk, _outcomes(submissions, items, repeats, known, faults=faults, window_id=window.pk)
+            )
     raise WindowsKeepClosing(region.value)
 
 
@@ -148,6 +150,7 @@ def _outcomes(
     items: dict[int, Item],
     repeats: dict[int, Item],
     known: Known,
+    *,
     faults: dict[int, Fault],
     window_id: int,
 ) -> list[Outcome]:
