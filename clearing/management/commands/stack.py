@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from clearing_project.stack import runner
+from clearing_project.stack import foreground
 from clearing_project.stack.runtime import data_dir
 
 
@@ -24,6 +24,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, workers: int, concurrency: int, forget: bool, **options: Any) -> None:
         """Leave with the stack's exit status."""
         if forget:
-            runner.forget(data_dir())
+            foreground.forget(data_dir())
             return
-        sys.exit(runner.run(data_dir(), workers=workers, concurrency=concurrency))
+        sys.exit(foreground.run(data_dir(), workers=workers, concurrency=concurrency))

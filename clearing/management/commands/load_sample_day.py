@@ -1,0 +1,21 @@
+"""``manage.py load_sample_day``: the invented participants and their prefunding, to try things with."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import transaction
+
+from clearing.management.base import ClearingCommand
+
+SAMPLE_DAY = Path(settings.BASE_DIR) / "docs" / "sample_day"
+
+
+class Command(ClearingCommand):
+    help = "Register the sample day's participants and prefund their accounts. Repeating it changes nothing."
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("load_participants", str(SAMPLE_DAY / "participants.csv"), stdout=self.stdout)
+        call_command("load_balances", str(SAMPLE_DAY / "balances.csv"), stdout=self.stdout)
