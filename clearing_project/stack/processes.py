@@ -1,5 +1,7 @@
 """Processes of a stack: started in sessions of their own, logged, stopped, found again when left behind."""
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ MARKER = "CLEARING_STACK"
 LAUNCH = Path(__file__).with_name("launch.py")
 POLL_SECONDS = 0.05
 TAIL_LINES = 15
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class ProcessEnded(Unavailable):
@@ -118,8 +121,10 @@ class Process:
     def kill(self) -> None:
         """Kill it and everything it started at once, as a crash would."""
         if self._popen is not None:
-            _kill(self._family())
+            family = self._family()
+            _kill(family)
             self._popen.wait()
+            _reap(family)
 
     def _family(self) -> list[psutil.Process]:
         """Everything in its session, and the children that left it (PostgreSQL's back-ends do)."""
@@ -145,8 +150,10 @@ def stop_all(processes: Sequence[Process]) -> None:
             process._popen.wait(max(process.grace_seconds - (time.monotonic() - since), POLL_SECONDS))
         except subprocess.TimeoutExpired:
             families[process.name] += process._family()
-        _kill([*families[process.name], *process._family()])
+        family = [*families[process.name], *process._family()]
+        _kill(family)
         process._popen.wait()
+        _reap(family)
 
 
 def wait_until(probe: Callable[[], None], *, watched: Process, seconds: float) -> None:
@@ -169,6 +176,12 @@ def wait_until(probe: Callable[[], None], *, watched: Process, seconds: float) -
         if time.monotonic() - since > seconds:
             raise watched.not_ready(seconds, reason)
         time.sleep(POLL_SECONDS)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own, so that none stays as a zombie."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -236,6 +249,13 @@ def _processes(pids: Iterable[int]) -> list[psutil.Process]:
 def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         _signal(process, signal.SIGKILL)
+
+
+def _reap(processes: Iterable[psutil.Process]) -> None:
+    """Collect those that became our children when their parent ended; others are init's to collect."""
+    for process in processes:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, 0)
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

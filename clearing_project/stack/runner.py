@@ -8,7 +8,6 @@ behind is found and ended at the next start.
 import fcntl
 import json
 import os
-import shutil
 import signal
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from clearing_project.stack.processes import (
     POLL_SECONDS,
     NotReady,
     Process,
-    ProcessEnded,
+    adopt_orphans,
     end_left_behind,
     stop_all,
 )
@@ -39,14 +38,12 @@ from clearing_project.stack.servers import (
     EmbeddedNats,
     EmbeddedRedis,
     EmbeddedServer,
-    ProgramMissing,
     free_port,
     is_free,
 )
 
 READY_SECONDS = 120.0
 GIVEN_SECONDS = 15.0
-OWN = ("bin", "logs", "nats", "redis", "secrets")  # what we make in a data directory, PostgreSQL apart
 LOCK_SECONDS = 2.0
 RESTART_SPAN_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -113,7 +110,8 @@ class Stack:
     def __enter__(self) -> Self:
         """Take the data directory and the signals; nothing runs yet."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._leaving.callback(_lock(self.directory).close)
+        adopt_orphans()
+        self._leaving.callback(hold(self.directory).close)
         for number in SIGNALS:
             self._leaving.callback(signal.signal, number, signal.signal(number, self._on_signal))
         return self
@@ -316,58 +314,7 @@ class Stack:
         self.console.print(line.rstrip(), highlight=False, soft_wrap=True)
 
 
-def run(directory: Path, *, workers: int, concurrency: int) -> int:
-    """Run a stack in the foreground until it is told to stop; the exit status."""
-    console = Console(soft_wrap=True)
-    try:
-        with Stack(directory, console, workers=workers, concurrency=concurrency) as stack:
-            since = time.monotonic()
-            site = stack.start()
-            console.print(f"  all of it   {time.monotonic() - since:5.1f} s", highlight=False)
-            print("stack ready", flush=True)  # noqa: T201  the line others wait for, exactly
-            console.print(summary(site), highlight=False)
-            stack.watch()
-    except Interrupted:
-        pass
-    except (AlreadyRunning, NotReady, ProcessEnded, ProgramMissing) as error:
-        Console(stderr=True, soft_wrap=True).print(str(error), style="red", highlight=False, markup=False)
-        return 1
-    console.print("stack stopped")
-    return 0
-
-
-def forget(directory: Path) -> None:
-    """
-    Delete what embedded servers keep in *directory*.
-
-    Raises:
-        AlreadyRunning: a stack uses it now.
-    """
-    if not directory.exists():
-        return
-    with _lock(directory):
-        postgres = EmbeddedPostgres(directory)
-        end_left_behind(directory, homes=[postgres.data])
-        postgres.remove()
-        for path in [path for path in OWN if (directory / path).exists()]:
-            shutil.rmtree(directory / path)
-        runtime_path(directory).unlink(missing_ok=True)
-
-
-def summary(site: Site) -> str:
-    """Where everything is, for a reader."""
-    lines = {
-        "console": f"{site.http_url}/",
-        "admin": f"{site.http_url}/admin/",
-        "API docs": f"{site.http_url}/api/docs",
-        "gRPC": site.grpc_address,
-        "Flower": f"{site.flower_url} (log in as {site.flower_login})",
-        "logs": str(site.directory / "logs"),
-    }
-    return "\n".join(f"  {name:<12}{place}" for name, place in lines.items())
-
-
-def _lock(directory: Path) -> TextIOWrapper:
+def hold(directory: Path) -> TextIOWrapper:
     """Hold *directory* until the file is closed or this process ends."""
     handle = lock_path(directory).open("a")
     since = time.monotonic()
