@@ -6,7 +6,8 @@ and rollback, which take it FOR UPDATE, wait for them and then stop those to com
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from time import perf_counter
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -131,6 +132,7 @@ def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], No
     Raises:
         OperationStopped, OutOfTurn, and whatever *work* raises; then nothing of it is kept.
     """
+    since = perf_counter()
     begin(operation_id, name, at=at)
     with transaction.atomic():
         operation = _lock_to_write(operation_id)
@@ -138,8 +140,9 @@ def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], No
         if checkpoint.status == CheckpointStatus.APPLIED:
             return False
         work(operation)
-        move(checkpoint, to=CheckpointStatus.APPLIED, moves=CHECKPOINT_MOVES, applied_at=at)
-        _end_child(operation_id, name, OperationStatus.COMMITTED, at=at)
+        done_at = at + timedelta(seconds=perf_counter() - since)
+        move(checkpoint, to=CheckpointStatus.APPLIED, moves=CHECKPOINT_MOVES, applied_at=done_at)
+        _end_child(operation_id, name, OperationStatus.COMMITTED, at=done_at)
     return True
 
 
