@@ -199,7 +199,12 @@ def _lock_to_write(operation_id: UUID) -> AtomicOperation:
 
 
 def _lock_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
-    found = Checkpoint.objects.select_for_update().filter(operation_id=operation_id, name=name).first()
+    found = (
+        Checkpoint.objects.select_for_update(of=("self",))  # not the operation beside it
+        .filter(operation_id=operation_id, name=name)
+        .order_by("id")
+        .first()
+    )
     if found is None:
         raise UnknownCheckpoint(str(operation_id), name)
     return found

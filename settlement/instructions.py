@@ -73,8 +73,11 @@ def withdraw(batch_id: UUID) -> None:
     Raises:
         BatchUnderway
     """
-    batch = SettlementInstruction.objects.select_for_update().filter(batch_id=batch_id)
-    if any(status != InstructionStatus.PENDING for status in batch.values_list("status", flat=True)):
+    batch = SettlementInstruction.objects.select_for_update(of=("self",)).filter(batch_id=batch_id)
+    if any(
+        status != InstructionStatus.PENDING
+        for status in batch.order_by("id").values_list("status", flat=True)
+    ):
         raise BatchUnderway(str(batch_id))
     SettlementInstruction.objects.filter(batch_id=batch_id).delete()
 

@@ -30,7 +30,7 @@ class FrozenSet(OfCurrency):
     content_hash = models.BigIntegerField(help_text="xor over obligations of a hash of key, amount, parties")
 
     class Meta:
-        ordering = ["operation", "currency"]
+        ordering = ["operation_id", "currency"]
         constraints = [models.UniqueConstraint(fields=["operation", "currency"], name="one_frozen_set")]
 
 
@@ -47,7 +47,7 @@ class GrossPair(OfCurrency):
     gross_minor = models.BigIntegerField()
 
     class Meta:
-        ordering = ["operation", "currency", "payer", "payee"]
+        ordering = ["operation_id", "currency", "payer", "payee"]
         constraints = [
             models.UniqueConstraint(
                 fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"
@@ -69,7 +69,7 @@ class NettingResult(OfCurrency):
     computed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        ordering = ["operation", "currency__code"]
+        ordering = ["operation_id", "currency__code"]
         constraints = [
             models.UniqueConstraint(fields=["operation", "currency"], name="one_netting_result"),
             models.CheckConstraint(
@@ -96,7 +96,7 @@ class MultilateralPosition(OfCurrency):
     obligations_count = models.BigIntegerField()
 
     class Meta:
-        ordering = ["operation", "currency__code", "participant__code"]
+        ordering = ["operation_id", "currency__code", "participant__code"]
         constraints = [
             models.UniqueConstraint(fields=["operation", "currency", "participant"], name="one_net_position"),
             models.CheckConstraint(
@@ -121,7 +121,7 @@ class BilateralPosition(OfCurrency):
     netting_ratio_bps = models.IntegerField(help_text="1 - net/gross, rounded down")
 
     class Meta:
-        ordering = ["operation", "currency__code", "participant_a__code", "participant_b__code"]
+        ordering = ["operation_id", "currency__code", "participant_a__code", "participant_b__code"]
         constraints = [
             choices_check("direction", Direction, name="position_direction"),
             models.UniqueConstraint(

@@ -73,7 +73,7 @@ class Checkpoint(models.Model):
     undone_at = models.DateTimeField(null=True)
 
     class Meta:
-        ordering = ["operation", "position"]
+        ordering = ["operation_id", "position"]
         constraints = [
             choices_check("status", CheckpointStatus, name="checkpoint_status"),
             models.UniqueConstraint(fields=["operation", "name"], name="one_checkpoint_per_name"),

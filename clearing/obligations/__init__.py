@@ -1,5 +1,6 @@
 """Intake of obligations: screened in memory, copied into the accepting window's partition, never lost."""
 
+from clearing.obligations import rows
 from clearing.obligations.intake import submit
 from clearing.obligations.items import (
     BATCH_MAX,
@@ -21,5 +22,6 @@ __all__ = [
     "Outcome",
     "OutcomeStatus",
     "Submission",
+    "rows",
     "submit",
 ]

@@ -31,7 +31,7 @@ class SettlementInstruction(models.Model):
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
-        ordering = ["batch_id", "currency", "payer", "payee"]
+        ordering = ["batch_id", "currency_id", "payer_id", "payee_id"]
         constraints = [
             choices_check("status", InstructionStatus, name="instruction_status"),
             choices_check("instruction_type", InstructionType, name="instruction_type"),
