@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from netting import report, rows
+from netting.liquidity import SECONDS, Order
 from netting.model import Mode
 
 Read = TypeVar("Read")
@@ -26,8 +27,15 @@ def main(arguments: list[str]) -> int:
     obligations = _read(asked.file, rows.read_obligations)
     if obligations is None:
         return 2
-    parts = report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers)
-    sys.stdout.write(report.dump(parts))
+    if asked.mode:
+        result: object = report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers)
+    else:
+        balances = _read(asked.liquidity, rows.read_balances)
+        if balances is None:
+            return 2
+        order = Order(asked.order)
+        result = report.liquidity(obligations, balances, order=order, seconds=asked.seconds)
+    sys.stdout.write(report.dump(result))
     return 0
 
 
@@ -54,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         "--liquidity", metavar="BALANCES.csv", help="settle within participant,currency,balance"
     )
     parser.add_argument("--transfers", choices=sorted(report.TRANSFERS), help="how net positions are settled")
+    orders = [order.value for order in Order]
+    parser.add_argument("--order", choices=orders, default="fifo", help="what the choice is made by")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="what the search may take")
     return parser
 
 

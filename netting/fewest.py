@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from netting.model import Ints
+from netting.model import Ints, Mask
 
 
 def zero_sum_groups(nets: list[int]) -> list[list[int]]:
@@ -36,7 +36,7 @@ def zero_sum_groups(nets: list[int]) -> list[list[int]]:
     return _read_back(_most_prefixes(closes, free), closes, free)
 
 
-def _most_prefixes(closes: np.ndarray[tuple[int], np.dtype[np.bool_]], free: int) -> Ints:
+def _most_prefixes(closes: Mask, free: int) -> Ints:
     """Fill best(S) for every mask S, subsets of equal size together."""
     masks = np.arange(1 << free, dtype=np.int32)
     sizes = np.bitwise_count(masks)
@@ -52,7 +52,7 @@ def _most_prefixes(closes: np.ndarray[tuple[int], np.dtype[np.bool_]], free: int
     return best.astype(np.int64)
 
 
-def _read_back(best: Ints, closes: np.ndarray[tuple[int], np.dtype[np.bool_]], free: int) -> list[list[int]]:
+def _read_back(best: Ints, closes: Mask, free: int) -> list[list[int]]:
     """Walk from the full set to the empty one, closing a group at every zero-sum mask passed."""
     groups, group, mask = [], [free], (1 << free) - 1
     while mask:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from netting.errors import PairsInvalid, SumOutOfRange
 
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 INT64_MAX: Final = 2**63 - 1
 WEIGHT_MAX: Final = 1_000_000  # keeps cost times nodes within the solver's range

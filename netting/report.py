@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from netting import transfers
+from netting.liquidity import Order, Settlement, settle
 from netting.model import Flows, Mode, Positions
 from netting.modes import Outcome, net
 from netting.money import format_minor
@@ -25,6 +26,57 @@ def netting(obligations: Obligations, *, mode: Mode, legs: str | None) -> list[d
         outcome = net(obligations.pairs(currency), mode=mode)
         parts.append(_part(outcome, currency, len(obligations.books[currency].amounts), legs))
     return parts
+
+
+def liquidity(
+    obligations: Obligations, balances: dict[tuple[str, str], int], *, order: Order, seconds: float
+) -> dict[str, Any]:
+    """
+    Choose what settles, each currency on its own, and return the figures of the whole file.
+
+    ``value`` and ``bound`` are empty where the file holds several currencies, whose amounts do not
+    add; ``by_currency`` has them. References come in order of the file.
+    """
+    rows: list[tuple[int, str, bool]] = []
+    closing = dict(balances)
+    parts = []
+    for currency, book in sorted(obligations.books.items()):
+        queue, names = obligations.queue(currency, balances)
+        settlement = settle(queue, order=order, seconds=seconds / len(obligations.books))
+        rows += zip(book.lines, book.references, settlement.settled.tolist(), strict=True)
+        left = queue.closing(settlement.settled).tolist()
+        closing |= {(name, currency): amount for name, amount in zip(names, left, strict=True)}
+        parts.append(_settled(settlement, currency))
+    rows.sort()
+    alone = parts[0] if len(parts) == 1 else {"value": "", "bound": "", "ratio": None}
+    return {
+        "settled": [reference for _, reference, moves in rows if moves],
+        "queued": [reference for _, reference, moves in rows if not moves],
+        "value": alone["value"],
+        "count": sum(part["count"] for part in parts),
+        "bound": alone["bound"],
+        "count_bound": sum(part["count_bound"] for part in parts),
+        "ratio": alone["ratio"],
+        "exact": all(part["exact"] for part in parts),
+        "order": order.value,
+        "closing": [
+            {"participant": who, "currency": currency, "balance": format_minor(amount, currency)}
+            for (who, currency), amount in sorted(closing.items())
+        ],
+        "by_currency": parts,
+    }
+
+
+def _settled(settlement: Settlement, currency: str) -> dict[str, Any]:
+    return {
+        "currency": currency,
+        "value": format_minor(settlement.value, currency),
+        "count": settlement.count,
+        "bound": format_minor(settlement.value_bound, currency),
+        "count_bound": settlement.count_bound,
+        "ratio": settlement.ratio,
+        "exact": settlement.exact,
+    }
 
 
 def _part(outcome: Outcome, currency: str, count: int, legs: str | None) -> dict[str, Any]:

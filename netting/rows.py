@@ -16,6 +16,7 @@ import numpy as np
 from netting.errors import NettingError
 from netting.model import INT64_MAX, Ints, Pairs
 from netting.money import parse_minor
+from netting.queues import Queue
 
 OBLIGATION_COLUMNS: Final = ("payer", "payee", "currency", "amount")
 BALANCE_COLUMNS: Final = ("participant", "currency", "balance")
@@ -71,13 +72,19 @@ class Obligations:
     def pairs(self, currency: str) -> Pairs:
         """Return the pairs of *currency*, its participants numbered in order of their names."""
         book = self.books[currency]
-        payers, payees = np.array(book.payers, np.int64), np.array(book.payees, np.int64)
-        order = sorted(range(len(self.names)), key=self.names.__getitem__)
-        rank: Ints = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        present = np.union1d(rank[payers], rank[payees]).tolist()
-        names = [self.names[order[place]] for place in present]
-        return Pairs.of(rank[payers], rank[payees], book.amounts, names=names)
+        places = np.array([book.payers, book.payees], np.int64)
+        present = np.unique(places).tolist()
+        names = sorted(self.names[place] for place in present)
+        number = {name: place for place, name in enumerate(names)}
+        rank: Ints = np.zeros(len(self.names), np.int64)
+        rank[present] = [number[self.names[place]] for place in present]
+        return Pairs.of(rank[places[0]], rank[places[1]], book.amounts, names=names)
+
+    def queue(self, currency: str, balances: dict[tuple[str, str], int]) -> tuple[Queue, list[str]]:
+        """Return the queue of *currency* and its participants, zero where *balances* has none."""
+        book = self.books[currency]
+        available = [balances.get((name, currency), 0) for name in self.names]
+        return Queue.of(book.payers, book.payees, book.amounts, balances=available), self.names
 
 
 def read_obligations(lines: Iterable[str]) -> Obligations:
