@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,24 +17,43 @@ from clearing_project.stack.runtime import runtime_path
 OWN = ("bin", "logs", "nats", "redis", "secrets")  # what we make in a data directory, PostgreSQL apart
 
 
-def run(directory: Path, *, workers: int, concurrency: int, stack: Callable[..., Stack] = Stack) -> int:
-    """Run a stack in the foreground until it is told to stop; the exit status."""
+def run(
+    directory: Path,
+    *,
+    workers: int,
+    concurrency: int,
+    first: Sequence[str] = (),
+    once: bool = False,
+    stack: Callable[..., Stack] = Stack,
+) -> int:
+    """
+    Run a stack in the foreground until it is told to stop; the exit status.
+
+    Args:
+        first: arguments of this Python: a command to run on this terminal once the stack is ready. If
+            it fails, the stack stops and its status is returned.
+        once: stop when *first* has ended.
+    """
     console = Console(soft_wrap=True)
+    status = 0
     try:
         with stack(directory, console, workers=workers, concurrency=concurrency) as running:
             since = time.monotonic()
             site = running.start()
             console.print(f"  all of it   {time.monotonic() - since:5.1f} s", highlight=False)
             print("stack ready", flush=True)  # noqa: T201  the line others wait for, exactly
+            status = running.attend(first) if first else 0
             console.print(summary(site), highlight=False)
-            running.watch()
+            if status == 0 and not once:
+                console.print("Ctrl-C stops it all", highlight=False)
+                running.watch()
     except Interrupted:
         pass
     except ClearingError as error:
         Console(stderr=True, soft_wrap=True).print(str(error), style="red", highlight=False, markup=False)
         return 1
     console.print("stack stopped")
-    return 0
+    return status
 
 
 def forget(directory: Path) -> None:

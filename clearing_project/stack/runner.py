@@ -9,9 +9,11 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from io import TextIOWrapper
 from pathlib import Path
@@ -32,7 +34,7 @@ from clearing_project.stack.processes import (
     end_left_behind,
     stop_all,
 )
-from clearing_project.stack.runtime import lock_path, runtime_path
+from clearing_project.stack.runtime import REPOSITORY, lock_path, runtime_path
 from clearing_project.stack.secret import private_write
 from clearing_project.stack.servers import (
     EmbeddedNats,
@@ -154,6 +156,19 @@ class Stack:
         while not self._interrupted:
             self._check()
             time.sleep(POLL_SECONDS * 4)
+
+    def attend(self, arguments: Sequence[str]) -> int:
+        """Run a command of this Python on this terminal, watching the stack meanwhile; its exit status."""
+        self._polling = True
+        command = subprocess.Popen([sys.executable, *arguments], cwd=REPOSITORY)  # noqa: S603  our own
+        try:
+            while (status := command.poll()) is None:
+                self._check()
+                time.sleep(POLL_SECONDS)
+        finally:
+            command.kill()
+            command.wait()
+        return status
 
     def stop(self) -> None:
         """Stop the engine's processes, then the servers. May be repeated."""

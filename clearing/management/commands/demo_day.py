@@ -4,6 +4,7 @@ import os
 import sys
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
@@ -18,11 +19,14 @@ from clearing.obligations import Submission
 from clearing.obligations.items import OPERATOR_SCOPE
 from clearing.obligations.screen import key
 from clearing.states import Region, WindowStatus
+from clearing_project.stack.runtime import data_dir
+from clearing_project.stack.secret import secret
 from netting import money
 from settlement import accounts
 from settlement.models import SettlementAccount
 
 TIMEOUT_SECONDS = 120.0
+ADMIN = "demo"
 
 
 class Command(ClearingCommand):
@@ -33,6 +37,7 @@ class Command(ClearingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--width", type=int, default=None, help="columns of the tables")
+        parser.add_argument("--login", action="store_true", help="make an admin user and print its password")
 
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console(width=options["width"] or (None if sys.stdout.isatty() else 120))
@@ -44,6 +49,9 @@ class Command(ClearingCommand):
         rolled_back = _clear(console, "obligations_short.csv", suffix)
         _tell_rollback(console, rolled_back)
         console.print(tables.ledger_table())
+        _tell_where(console, completed, rolled_back)
+        if options["login"]:
+            console.print(f"  log in to console and admin as {_admin()}\n", highlight=False)
         expected = (WindowStatus.COMPLETED, WindowStatus.ROLLED_BACK)
         ended = (completed.window.status, rolled_back.window.status)
         if ended != expected:
@@ -90,6 +98,32 @@ def _tell_rollback(console: Console, sight: watch.Sight) -> None:
     console.print(watch.checkpoint_table(sight))
     counts = ", ".join(f"{count} {name}" for name, count in tables.left_behind(sight).items())
     console.print(f"  left behind by the run: {counts}", highlight=False)
+
+
+def _tell_where(console: Console, completed: watch.Sight, rolled_back: watch.Sight) -> None:
+    """Say what to look at, and where."""
+    admin = "/admin/clearing/clearingwindow"
+    rest = "/api/v1/clearing/windows"
+    done, back = completed.window.pk, rolled_back.window.pk
+    console.print("\nlook at", highlight=False)
+    for what, where in (
+        ("what settled", f"{admin}/{done}/change/   {rest}/{done}/result"),
+        ("what was undone, and why", f"{admin}/{back}/change/   {rest}/{back}/operations"),
+        ("every task of both runs", "Flower, below"),
+        ("metrics", "/metrics: point Prometheus there, and Grafana at Prometheus"),
+    ):
+        console.print(f"  {what:<26}{where}", highlight=False)
+
+
+def _admin() -> str:
+    """Make the demo's admin user, its password kept with the stack's secrets; NAME / PASSWORD."""
+    password = secret(data_dir(), "admin")
+    users = get_user_model().objects
+    user = users.filter(username=ADMIN).first() or users.create_superuser(ADMIN)
+    if not user.check_password(password):
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    return f"{ADMIN} / {password}"
 
 
 def _top_up() -> str:
