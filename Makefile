@@ -12,7 +12,7 @@ UPGRADE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo stack test check bench lock clean
+.PHONY: help setup setup-dev demo stack test check bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -41,6 +41,9 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 
 bench: setup-dev ## measure against the floors; SIZES=10000,100000 to change the sizes
 	@$(PY) -m bench $(ARGS)
+
+proto: setup-dev ## compile proto/clearing.proto again, after it changed
+	$(PY) -m grpc_tools.protoc -I clearing/rpc/pb=proto --python_out=. --pyi_out=. --grpc_python_out=. clearing/rpc/pb/clearing.proto
 
 lock: setup-dev ## pin the requirement files again, with hashes; UPGRADE=1 takes newer versions
 	for name in requirements requirements-embedded requirements-dev requirements-setup; do \

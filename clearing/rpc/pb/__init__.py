@@ -1,0 +1,1 @@
+"""Compiled from proto/clearing.proto by ``make proto``; never edited."""
