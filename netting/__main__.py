@@ -9,8 +9,10 @@ Prints JSON. Bad input: a line per fault on stderr, ``FILE:LINE: code: message``
 
 import argparse
 import gc
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from netting import report, rows
@@ -24,25 +26,45 @@ def main(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     gc.disable()  # millions of small objects and no circles: looking for those would take half the time
     asked = _parser().parse_args(arguments)
-    obligations = _read(asked.file, rows.read_obligations)
-    if obligations is None:
+    with _solvers_kept_quiet():
+        text = _answer(asked)
+    if text is None:
         return 2
-    if asked.mode:
-        result: object = report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers)
-    else:
-        balances = _read(asked.liquidity, rows.read_balances)
-        if balances is None:
-            return 2
-        order = Order(asked.order)
-        result = report.liquidity(obligations, balances, order=order, seconds=asked.seconds)
-    sys.stdout.write(report.dump(result))
+    sys.stdout.write(text)
     return 0
+
+
+def _answer(asked: argparse.Namespace) -> str | None:
+    """Return the JSON asked for, or nothing once the faults are printed."""
+    obligations = _read(asked.file, rows.read_obligations)
+    if asked.mode:
+        if obligations is None:
+            return None
+        return report.dump(report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers))
+    balances = _read(asked.liquidity, rows.read_balances)
+    if obligations is None or balances is None:
+        return None
+    order = Order(asked.order)
+    return report.dump(report.liquidity(obligations, balances, order=order, seconds=asked.seconds))
+
+
+@contextmanager
+def _solvers_kept_quiet() -> Iterator[None]:
+    """Send what a solver prints from C (HiGHS does, past its own settings) to stderr: stdout is JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _read(path: str, reader: Callable[[Iterable[str]], Read]) -> Read | None:
     """Read the file at *path*, or print its faults."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as lines:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:
             return reader(lines)
     except OSError as error:
         faults = [rows.Fault(0, "file_unreadable", error.strerror or str(error))]

@@ -10,9 +10,12 @@ In SQL, over the same order: ``greatest(0, least(amount, set_off - (running_sum 
 ``running_sum = sum(amount) OVER (PARTITION BY group ORDER BY due_date, id)``.
 """
 
+from collections.abc import Hashable, Sequence
+from typing import Any
+
 import numpy as np
 
-from netting.model import Ints, Pairs, Positions
+from netting.model import Ints, Pairs, Positions, int_array
 
 
 def allocate(amounts: Ints, *, starts: Ints, set_off: Ints) -> Ints:
@@ -35,6 +38,12 @@ def allocate(amounts: Ints, *, starts: Ints, set_off: Ints) -> Ints:
     available = np.repeat(set_off + before[starts], lengths) - before
     set_off_each: Ints = np.clip(available, 0, amounts)
     return set_off_each
+
+
+def grouped(amounts: Any, *, keys: Sequence[Hashable]) -> tuple[Ints, Ints]:
+    """Return *amounts* and where each run of equal *keys* begins; rows of one group stand together."""
+    starts = [at for at, key in enumerate(keys) if at == 0 or key != keys[at - 1]]
+    return int_array(amounts), np.array(starts, np.int64)
 
 
 def by_payer(positions: Positions) -> Ints:

@@ -6,12 +6,15 @@ from typing import Final
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from netting.liquidity_bounds import constraints
+from netting.liquidity_bounds import constraints, of_value
 from netting.model import Mask, exact_sum
 from netting.queues import Queue
 
 MILP_OBLIGATIONS_MAX: Final = 20_000
 PASSES_MAX: Final = 20
+ROUNDS_MAX: Final = 20
+NEAR: Final = 64  # obligations looked at beyond the smallest that covers what lacks
+WAYS: Final = (False, True)
 
 
 def every_choice(queue: Queue, *, by_count: bool) -> Mask:
@@ -39,19 +42,46 @@ def every_choice(queue: Queue, *, by_count: bool) -> Mask:
 
 def best(queue: Queue, starts: list[Mask], *, by_count: bool, goal: int, seconds: float) -> Mask:
     """
-    Return the best choice found: from each of *starts*, and from a MILP solver unless *goal* is met.
+    Return the best choice found.
 
-    No single method is safe: each start is first cut down to what is feasible, then filled up.
+    No single method is safe, so each of *starts* is cut down to what is feasible in two ways, filled up,
+    and the best of all improved by rounding the flow of what still waits. If that misses *goal*, a MILP
+    solver has *seconds* to do better.
     """
-    found = [_fill(queue, _cut(queue, start, by_count=by_count), by_count=by_count) for start in starts]
-    found.append(_fill(queue, np.zeros(len(queue), np.bool_), by_count=by_count))
-    top = max(found, key=lambda choice: _worth(queue, choice, by_count=by_count))
+    nothing = np.zeros(len(queue), np.bool_)
+    found = [fill(queue, nothing, by_count=by_count)]
+    found += [
+        fill(queue, cut(queue, start, largest=way), by_count=by_count) for start in starts for way in WAYS
+    ]
+    top = _improve(queue, _top(queue, found, by_count=by_count), by_count=by_count)
     reached = _worth(queue, top, by_count=by_count)[0]
     if reached < goal and len(queue) <= MILP_OBLIGATIONS_MAX and seconds > 0:
-        start = _integer_programme(queue, by_count=by_count, seconds=seconds)
-        tried = _fill(queue, _cut(queue, start, by_count=by_count), by_count=by_count)
-        top = max(top, tried, key=lambda choice: _worth(queue, choice, by_count=by_count))
+        suggested = _integer_programme(queue, by_count=by_count, seconds=seconds)
+        tried = [fill(queue, cut(queue, suggested, largest=way), by_count=by_count) for way in WAYS]
+        top = _top(queue, [top, *tried], by_count=by_count)
     return top
+
+
+def _improve(queue: Queue, settled: Mask, *, by_count: bool) -> Mask:
+    """
+    Settle more of what waits: round down the flow of the rest over what is left, until that adds nothing.
+
+    A circle of payers none of whom can pay first is found this way; filling alone never finds it.
+    """
+    for _ in range(ROUNDS_MAX):
+        rows = np.flatnonzero(~settled)
+        rest = Queue(queue.payer[rows], queue.payee[rows], queue.amounts[rows], queue.closing(settled))
+        flow, _ = of_value(rest.payer, rest.payee, rest.amounts, rest.available)
+        more = fill(rest, cut(rest, flow == rest.amounts, largest=by_count), by_count=by_count)
+        if not more.any():
+            break
+        settled = settled.copy()
+        settled[rows[more]] = True
+    return settled
+
+
+def _top(queue: Queue, found: list[Mask], *, by_count: bool) -> Mask:
+    return max(found, key=lambda choice: _worth(queue, choice, by_count=by_count))
 
 
 def _worth(queue: Queue, choice: Mask, *, by_count: bool) -> tuple[int, int]:
@@ -59,31 +89,28 @@ def _worth(queue: Queue, choice: Mask, *, by_count: bool) -> tuple[int, int]:
     return (count, value) if by_count else (value, count)
 
 
-def _cut(queue: Queue, start: Mask, *, by_count: bool) -> Mask:
+def cut(queue: Queue, start: Mask, *, largest: bool) -> Mask:
     """
     Take obligations away until nobody ends below zero.
 
-    Of a payer that is short: by value the smallest that covers what it lacks, or else the largest; by
-    count the largest, so that few go.
+    Of a payer that is short goes the *largest*, so that few go; or else the smallest that covers what it
+    lacks and that its payee can do without, so that little goes.
     """
     settled = start.copy()
     closing = queue.closing(settled).tolist()
-    held: list[list[tuple[int, int]]] = [[] for _ in closing]
-    rows = np.flatnonzero(settled)
-    rows = rows[np.argsort(queue.amounts[rows], kind="stable")]
-    for row, who, amount in zip(
-        rows.tolist(), queue.payer[rows].tolist(), queue.amounts[rows].tolist(), strict=True
-    ):
-        held[who].append((amount, row))
+    held = _held(queue, settled)
     payees = queue.payee.tolist()
     short = [who for who, left in enumerate(closing) if left < 0]
     while short:
         who = short.pop()
         while closing[who] < 0:
-            place = len(held[who]) - 1
-            if not by_count:
-                place = min(bisect_left(held[who], (-closing[who], -1)), place)
-            amount, row = held[who].pop(place)
+            mine = held[who]
+            place = len(mine) - 1
+            if not largest:
+                enough = min(bisect_left(mine, (-closing[who], -1)), place)
+                near = range(enough, min(enough + NEAR, len(mine)))
+                place = next((at for at in near if closing[payees[mine[at][1]]] >= mine[at][0]), enough)
+            amount, row = mine.pop(place)
             settled[row] = False
             closing[who] += amount
             closing[payees[row]] -= amount
@@ -92,7 +119,18 @@ def _cut(queue: Queue, start: Mask, *, by_count: bool) -> Mask:
     return settled
 
 
-def _fill(queue: Queue, start: Mask, *, by_count: bool) -> Mask:
+def _held(queue: Queue, settled: Mask) -> list[list[tuple[int, int]]]:
+    """Return each payer's settled obligations as (amount, row), smallest first."""
+    held: list[list[tuple[int, int]]] = [[] for _ in range(len(queue.available))]
+    rows = np.flatnonzero(settled)
+    rows = rows[np.argsort(queue.amounts[rows], kind="stable")]
+    columns = (rows.tolist(), queue.payer[rows].tolist(), queue.amounts[rows].tolist())
+    for row, who, amount in zip(*columns, strict=True):
+        held[who].append((amount, row))
+    return held
+
+
+def fill(queue: Queue, start: Mask, *, by_count: bool) -> Mask:
     """Settle what its payer can afford, largest first by value, smallest first by count, until nothing is."""
     settled = start.copy()
     closing = queue.closing(settled).tolist()

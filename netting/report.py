@@ -130,5 +130,5 @@ def _flows(flows: Flows, by_id: dict[int, str], currency: str) -> list[dict[str,
 def dump(parts: Any) -> str:
     """Return *parts* as JSON, a list's items on a line each; the same text for the same figures."""
     if isinstance(parts, list):
-        return "[\n" + ",\n".join(json.dumps(part, ensure_ascii=False) for part in parts) + "\n]\n"
-    return json.dumps(parts, ensure_ascii=False) + "\n"
+        return "[\n" + ",\n".join(json.dumps(part) for part in parts) + "\n]\n"
+    return json.dumps(parts) + "\n"

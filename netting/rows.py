@@ -104,8 +104,8 @@ def read_obligations(lines: Iterable[str]) -> Obligations:
         header = _header(reader, OBLIGATION_COLUMNS, intake.faults)
         if header:
             intake.take(reader, header)
-    except (csv.Error, UnicodeDecodeError) as error:
-        intake.faults.append(Fault(reader.line_num + 1, "line_unreadable", str(error)))
+    except csv.Error as error:
+        intake.faults.append(Fault(intake.line + 1, "line_unreadable", str(error)))
     if not intake.faults:
         intake.faults += _sums_out_of_range(intake.books)
     if intake.faults:
@@ -122,10 +122,12 @@ def read_balances(lines: Iterable[str]) -> dict[tuple[str, str], int]:
     """
     balances: dict[tuple[str, str], int] = {}
     faults: list[Fault] = []
+    line = 0
     reader = csv.reader(lines, strict=True)
     try:
         header = _header(reader, BALANCE_COLUMNS, faults)
         for row in reader if header else ():
+            line = reader.line_num
             if row:
                 try:
                     who, currency, minor = _balance(row, header)
@@ -133,9 +135,9 @@ def read_balances(lines: Iterable[str]) -> dict[tuple[str, str], int]:
                         raise RowInvalid("balance_duplicate", f"{who} has a balance in {currency} already")
                     balances[who, currency] = minor
                 except NettingError as error:
-                    faults.append(Fault(reader.line_num, error.code, str(error)))
-    except (csv.Error, UnicodeDecodeError) as error:
-        faults.append(Fault(reader.line_num + 1, "line_unreadable", str(error)))
+                    faults.append(Fault(line, error.code, str(error)))
+    except csv.Error as error:
+        faults.append(Fault(line + 1, "line_unreadable", str(error)))
     if faults:
         raise FileInvalid(faults)
     return balances
@@ -161,6 +163,7 @@ class _Intake:
         self.places: dict[str, int] = {}
         self.references: set[str] = set()
         self.faults: list[Fault] = []
+        self.line = 0  # the last one read in full
 
     def take(self, reader: Reader, header: list[str]) -> None:
         """Read to the end of the file."""
@@ -168,6 +171,7 @@ class _Intake:
         pick = itemgetter(*(header.index(name) for name in OBLIGATION_COLUMNS))
         named = header.index("reference") if "reference" in header else None
         for row in reader:
+            self.line = reader.line_num
             try:
                 if len(row) != width:
                     if row:
@@ -180,7 +184,7 @@ class _Intake:
                 if payer == payee:
                     raise RowInvalid("same_payer_and_payee", f"{payer} cannot owe itself")
                 if named is None:
-                    reference = str(reader.line_num - 1)
+                    reference = str(self.line - 1)
                 else:
                     reference = row[named]
                     self._check_reference(reference)
@@ -191,9 +195,9 @@ class _Intake:
                 book.payees.append(places[payee])
                 book.amounts.append(minor)
                 book.references.append(reference)
-                book.lines.append(reader.line_num)
+                book.lines.append(self.line)
             except NettingError as error:
-                self.faults.append(Fault(reader.line_num, error.code, str(error)))
+                self.faults.append(Fault(self.line, error.code, str(error)))
 
     def _meet(self, *names: str) -> None:
         """Give each name not yet known its place."""
@@ -202,8 +206,8 @@ class _Intake:
                 self.places[_participant(name)] = len(self.places)
 
     def _check_reference(self, reference: str) -> None:
-        if not reference:
-            raise RowInvalid("reference_missing", "the reference is empty")
+        if not reference or not reference.isprintable():
+            raise RowInvalid("reference_invalid", f"{reference!r} is not a reference")
         if reference in self.references:
             raise RowInvalid("reference_duplicate", f"{reference} is there already")
         self.references.add(reference)
