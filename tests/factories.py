@@ -41,6 +41,7 @@ BY_HAND = Region.AMERICAS  # its schedule is disabled, so closing a window opens
 A, B, C = "BANK-A", "BANK-B", "BANK-C"
 
 _numbers = count(1)
+_minutes = count(1)
 
 
 def participant(code: str = A) -> Participant:
@@ -66,7 +67,7 @@ def circle(balance_minor: int = 1_000_00, *, codes: Iterable[str] = (A, B, C)) -
 
 def window(region: Region = BY_HAND, *, opens_at: datetime | None = None, **fields: Any) -> ClearingWindow:
     """Open a window; each opens a minute after the one made before, for six hours."""
-    opens_at = opens_at or AT + timedelta(minutes=next(_numbers))
+    opens_at = opens_at or AT + timedelta(minutes=next(_minutes))
     cutoff_at = fields.pop("cutoff_at", None) or opens_at + timedelta(hours=6)
     opened = windows.open_window(region, at=opens_at, opens_at=opens_at, cutoff_at=cutoff_at, reason="test")
     if fields:
@@ -79,14 +80,10 @@ def obligation(
     payer: str = A, payee: str = B, amount_minor: int = 10_00, currency: str = "USD", **fields: Any
 ) -> Submission:
     """One obligation as it is sent; its reference is new unless named."""
-    return Submission(
-        reference=fields.pop("reference", None) or f"ref-{next(_numbers)}",
-        payer=payer,
-        payee=payee,
-        currency=currency,
-        amount=fields.pop("amount", None) or money.format_minor(amount_minor, currency),
-        **fields,
-    )
+    if "amount" not in fields:
+        fields["amount"] = money.format_minor(amount_minor, currency)
+    fields.setdefault("reference", f"ref-{next(_numbers)}")
+    return Submission(payer=payer, payee=payee, currency=currency, **fields)
 
 
 def take(

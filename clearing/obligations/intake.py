@@ -73,7 +73,7 @@ def submit(
             if faults and all_or_nothing:
                 raise _refusal(submissions, faults)
             known = store(window.pk, list(items.values()), submitter=submitter, at=at) if items else {}
-            _compare(items, known, faults)
+            _compare({**items, **repeats}, known, faults)
             if faults and all_or_nothing:
                 raise _refusal(submissions, faults)
             return Intake(
@@ -98,7 +98,7 @@ def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict
 
 
 def _compare(items: dict[int, Item], known: Known, faults: dict[int, Fault]) -> None:
-    """Find fault with items whose reference is known with another body."""
+    """Find fault with items, repeats among them, whose reference is known with another body."""
     for index, item in items.items():
         if item.key in known and known[item.key][1] != item.body:
             faults[index] = _conflict(item, known[item.key][1])
