@@ -1,15 +1,15 @@
 """
 The point of no return. Before it a run is undone; after it there are only retries forward.
 
-``commit`` ends the run's own work. ``settle`` writes the finality moment and moves the money: from the
-moment's row on, a constraint refuses any rollback.
+``commit`` ends the run's own work, and holds it if its window does not settle by itself. ``settle``
+writes the finality moment and moves the money: from that moment on a constraint refuses any rollback.
 """
 
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
 
 from clearing import operations, steps
 from clearing.events import outbox
@@ -40,6 +40,28 @@ class NotCommitted(Conflict):
     code = "not_committed"
     fields = ("operation_id", "status")
     message = "Operation {operation_id} is {status}; money moves only after the commit."
+
+
+def commit(operation_id: UUID, *, at: datetime) -> bool:
+    """
+    Commit the run; hold it where the window does not settle by itself or netting saved too little.
+
+    Returns:
+        Whether it is held. A committed run answers as it did.
+
+    Raises:
+        OperationStopped, OutOfTurn
+    """
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        was_committed = operation.status == OperationStatus.COMMITTED
+        operation = operations.commit(operation_id, at=at)
+        if not was_committed:
+            _alert(operation, at=at)
+            operation.hold_reason = _hold_reason(operation)
+            operation.held_at = at if operation.hold_reason else None
+            operation.save(update_fields=["held_at", "hold_reason"])
+        return operation.held_at is not None and operation.final_at is None
 
 
 def settle(operation_id: UUID, *, at: datetime) -> None:
@@ -94,17 +116,48 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
     )
 
 
-def _measure(operation: AtomicOperation, window: ClearingWindow, *, at: datetime) -> WindowMetrics:
-    results = NettingResult.objects.filter(operation=operation)
-    obligations = results.aggregate(total=Sum("obligations_count"))["total"] or 0
+def _hold_reason(operation: AtomicOperation) -> str:
+    """Say why the run must not settle by itself; empty if it may."""
+    window = operation.window
+    if not window.auto_settle:
+        return "the window does not settle by itself"
+    obligations, efficiency_bps = _efficiency(operation)
+    if obligations and efficiency_bps < window.min_netting_efficiency_bps:
+        floor_bps = window.min_netting_efficiency_bps
+        return f"efficiency {efficiency_bps / 100:.2f} % is below {floor_bps / 100:.2f} %"
+    return ""
+
+
+def _alert(operation: AtomicOperation, *, at: datetime) -> None:
+    """Tell the outside when netting saved alarmingly little."""
+    obligations, efficiency_bps = _efficiency(operation)
+    if obligations and efficiency_bps < settings.CLEARING["EMERGENCY_THRESHOLD"] * 10_000:
+        outbox.append(
+            operation.window_id,
+            EventType.EFFICIENCY_ALERT,
+            at=at,
+            operation_id=str(operation.pk),
+            efficiency_bps=efficiency_bps,
+        )
+
+
+def _efficiency(operation: AtomicOperation) -> tuple[int, int]:
+    """Return the run's obligations, and its efficiency in bps: the currencies' mean by obligations."""
+    results = list(NettingResult.objects.filter(operation=operation))
+    obligations = sum(row.obligations_count for row in results)
     weighted = sum(row.efficiency_bps * row.obligations_count for row in results)
+    return obligations, weighted // obligations if obligations else 0
+
+
+def _measure(operation: AtomicOperation, window: ClearingWindow, *, at: datetime) -> WindowMetrics:
+    obligations, efficiency_bps = _efficiency(operation)
     return WindowMetrics.objects.create(
         window=window,
         obligations_count=obligations,
-        currencies_count=results.count(),
+        currencies_count=NettingResult.objects.filter(operation=operation).count(),
         positions_count=MultilateralPosition.objects.filter(operation=operation).count(),
         instructions_count=SettlementInstruction.objects.filter(batch_id=operation.pk).count(),
-        efficiency_bps=weighted // obligations if obligations else 0,
+        efficiency_bps=efficiency_bps,
         close_ms=_milliseconds(window.closing_at, window.closed_at),
         processing_ms=_milliseconds(operation.started_at, at),
     )

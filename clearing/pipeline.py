@@ -56,15 +56,26 @@ class WindowFinal(Conflict):
     message = "Window {window_id} is {status}; that is final."
 
 
-def clear(window: ClearingWindow, *, at: datetime, reason: str = "") -> AtomicOperation:
+class RunHeld(Conflict):
+    """The window's run is committed, and settles when an operator releases it."""
+
+    code = "run_held"
+    fields = ("window_id", "operation_id", "reason")
+    message = "Window {window_id} is cleared and held: {reason}. Release it to settle, or roll it back."
+
+
+def clear(
+    window: ClearingWindow, *, at: datetime, reason: str = "", release: bool = False
+) -> AtomicOperation:
     """
-    Start clearing a closed or rolled-back window, or release a committed run that is held.
+    Start clearing a closed or rolled-back window; with *release* also settle a committed run that is held.
 
     The first checkpoint is applied here, so a caller sees the window Processing; the canvas leaves
     after the commit. An empty window has no chord and is finished on the spot.
 
     Raises:
         CutoffNotReached, WindowFinal, AlreadyProcessing
+        RunHeld: its run is committed and waits for a release.
     """
     window = ClearingWindow.objects.get(pk=window.pk)
     if window.status in (WindowStatus.SCHEDULED, WindowStatus.OPEN, WindowStatus.CLOSING):
@@ -72,7 +83,9 @@ def clear(window: ClearingWindow, *, at: datetime, reason: str = "") -> AtomicOp
     if window.status in (WindowStatus.COMPLETED, WindowStatus.FAILED):
         raise WindowFinal(window.pk, window.status)
     held = operations.live_clearing(window.pk)
-    if held is not None and held.status == OperationStatus.COMMITTED and held.final_at is None:
+    if held is not None and held.held_at is not None and held.final_at is None:
+        if not release:
+            raise RunHeld(window.pk, str(held.pk), held.hold_reason)
         finality.settle(held.pk, at=at)
         return held
     with transaction.atomic():
@@ -133,7 +146,7 @@ def advance(operation_id: UUID) -> None:
             _finish_empty(operation, at=timezone.now())
         else:
             draw(operation).apply_async()
-    elif operation.status == OperationStatus.COMMITTED:
+    elif operation.status == OperationStatus.COMMITTED and operation.held_at is None:
         settle.si(str(operation_id)).apply_async()
 
 
@@ -201,11 +214,11 @@ def instruct(operation_id: str) -> None:
 
 @retried
 def settle(operation_id: str) -> None:
-    """Commit, and pass the point of no return unless the window holds settlement for a release."""
+    """Commit, and pass the point of no return unless the run is held for a release."""
     key, at = UUID(operation_id), timezone.now()
     with _condemning(key, at):
-        operation = operations.commit(key, at=at)
-    if operation.window.auto_settle or operation.final_at is not None:
+        held = finality.commit(key, at=at)
+    if not held:
         finality.settle(key, at=at)
 
 
@@ -249,12 +262,12 @@ def _finish_empty(operation: AtomicOperation, *, at: datetime) -> None:
     try:
         for step in STEPS:
             steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at)
-        committed = operations.commit(key, at=at)
+        held = finality.commit(key, at=at)
     except Exception as failure:
         operations.condemn(key, failure, at=at)
         operations.roll_back(key, at=at)
         raise
-    if committed.window.auto_settle:
+    if not held:
         finality.settle(key, at=at)
 
 

@@ -77,6 +77,22 @@ class Direction(models.TextChoices):
     NEUTRAL = "Neutral"
 
 
+class NettingMode(models.TextChoices):
+    """How obligations are set off against each other."""
+
+    GROSS = "gross"
+    BILATERAL = "bilateral"
+    MULTILATERAL = "multilateral"
+    CONSERVATIVE = "conservative"
+
+
+class Transfers(models.TextChoices):
+    """How net positions are paid in multilateral mode: through the agent, or payer to receiver."""
+
+    AGENT = "agent"
+    DIRECT = "direct"
+
+
 class EventType(models.TextChoices):
     """What happened to a window."""
 
@@ -87,6 +103,7 @@ class EventType(models.TextChoices):
     COMPLETED = "Completed"
     FAILED = "Failed"
     ROLLED_BACK = "RolledBack"
+    EFFICIENCY_ALERT = "EfficiencyAlert"
 
 
 WINDOW_MOVES: Moves[WindowStatus] = {

@@ -21,6 +21,7 @@ from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
     EventType,
+    NettingMode,
     OperationStatus,
     OperationType,
     Region,
@@ -116,11 +117,13 @@ def open_window(
     at: datetime,
     opens_at: datetime | None = None,
     cutoff_at: datetime | None = None,
+    netting_mode: NettingMode | None = None,
     emergency_mode: bool = False,
     reason: str = "",
 ) -> ClearingWindow:
     """
-    Open a window. Without a cutoff it takes the region's next scheduled opening, else the general duration.
+    Open a window. Without a cutoff it takes the region's next scheduled opening, else the general duration;
+    without a mode the region's, else the general one.
 
     Raises:
         WindowAlreadyOpen, CutoffNotAhead
@@ -130,14 +133,18 @@ def open_window(
     if cutoff_at <= opens_at:
         raise CutoffNotAhead(cutoff_at.isoformat())
     general = settings.CLEARING
+    row = RegionSchedule.objects.get(pk=region)
     try:
         with transaction.atomic():
             window = ClearingWindow.objects.create(
                 region=region,
                 opens_at=opens_at,
                 cutoff_at=cutoff_at,
-                grace_seconds=_grace_seconds(region),
-                netting_mode=general["NETTING_MODE"],
+                grace_seconds=general["GRACE_PERIOD_SECONDS"]
+                if row.grace_seconds is None
+                else row.grace_seconds,
+                netting_mode=netting_mode or row.netting_mode or general["NETTING_MODE"],
+                transfers=row.transfers,
                 max_obligations=general["MAX_OBLIGATIONS_PER_WINDOW"],
                 min_netting_efficiency_bps=round(general["MIN_NETTING_EFFICIENCY"] * 10_000),
                 auto_settle=general["AUTO_SETTLE"],
@@ -271,9 +278,3 @@ def _cutoff(region: Region, opens_at: datetime) -> datetime:
     if schedule is None:
         return opens_at + timedelta(hours=settings.CLEARING["WINDOW_DURATION_HOURS"])
     return calendar.next_opening(schedule, after=opens_at)
-
-
-def _grace_seconds(region: Region) -> int:
-    row = RegionSchedule.objects.filter(region=region).values_list("grace_seconds", flat=True).first()
-    general: int = settings.CLEARING["GRACE_PERIOD_SECONDS"]
-    return general if row is None else row

@@ -30,6 +30,7 @@ FLOWER_PORT = env.int("FLOWER_PORT", default=5555)
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -140,7 +141,7 @@ CLEARING = {
     "AUTO_SETTLE": env.bool("CLEARING_AUTO_SETTLE", default=True),
     "MIN_NETTING_EFFICIENCY": env.float("CLEARING_MIN_NETTING_EFFICIENCY", default=0.5),
     "EMERGENCY_THRESHOLD": env.float("CLEARING_EMERGENCY_THRESHOLD", default=0.3),
-    "NETTING_MODE": env.str("CLEARING_NETTING_MODE", default="multilateral"),
+    "NETTING_MODE": env.str("CLEARING_NETTING_MODE", default="multilateral"),  # a region may differ
     "SHORTFALL_POLICY": env.str("CLEARING_SHORTFALL_POLICY", default="fail"),
     "RETENTION_DAYS": env.int("CLEARING_RETENTION_DAYS", default=90),
     "RESEND_AFTER_SECONDS": env.int("CLEARING_RESEND_AFTER_SECONDS", default=30),
@@ -172,7 +173,29 @@ SPECTACULAR_SETTINGS = {
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 
-UNFOLD = {"SITE_TITLE": "Clearing engine", "SITE_HEADER": "Clearing engine", "SITE_SYMBOL": "account_balance"}
+UNFOLD = {
+    "SITE_TITLE": "Clearing engine",
+    "SITE_HEADER": "Clearing engine",
+    "SITE_SYMBOL": "account_balance",
+    "SITE_URL": "/",  # the operations console
+    "STYLES": ["clearing.admin.sidebar.stylesheet"],
+    "SIDEBAR": {"show_search": True, "navigation": "clearing.admin.sidebar.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

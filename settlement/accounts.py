@@ -104,7 +104,9 @@ def fund(
 @transaction.atomic
 def reserve(batch_id: UUID) -> None:
     """
-    Set aside, on each payer's account, what the batch will debit; all of it or nothing.
+    Set aside, on each account, what the batch will take from it; all of it or nothing.
+
+    The batch settles as a whole, so an account gives what it pays less what it receives.
 
     Locks the payers' accounts in key order, so two batches never wait for each other in a circle.
 
@@ -139,17 +141,22 @@ def release(batch_id: UUID) -> None:
 # The agent is left out: it pays only what the payers have paid in, in the same statement.
 LOCK_PAYERS = """
     WITH due AS (
-        SELECT payer_id, currency_id, sum(amount_minor)::bigint AS amount_minor
-        FROM settlement_settlementinstruction
-        WHERE batch_id = %(batch)s AND payer_id <> %(agent)s
-        GROUP BY payer_id, currency_id
+        SELECT side.participant_id, instruction.currency_id, sum(side.amount_minor)::bigint AS amount_minor
+        FROM settlement_settlementinstruction instruction
+        CROSS JOIN LATERAL (VALUES
+            (instruction.payer_id, instruction.amount_minor),
+            (instruction.payee_id, -instruction.amount_minor)
+        ) AS side (participant_id, amount_minor)
+        WHERE instruction.batch_id = %(batch)s AND side.participant_id <> %(agent)s
+        GROUP BY side.participant_id, instruction.currency_id
+        HAVING sum(side.amount_minor) > 0
     )
     SELECT account.id, participant.code, currency.code, due.amount_minor,
            account.balance_minor - account.reserved_minor - account.floor_minor
     FROM due
     JOIN settlement_settlementaccount account
-      ON account.participant_id = due.payer_id AND account.currency_id = due.currency_id
-    JOIN settlement_participant participant ON participant.id = due.payer_id
+      ON account.participant_id = due.participant_id AND account.currency_id = due.currency_id
+    JOIN settlement_participant participant ON participant.id = due.participant_id
     JOIN settlement_currency currency ON currency.id = due.currency_id
     ORDER BY account.id
     FOR UPDATE OF account

@@ -1,4 +1,4 @@
-"""Turn net positions into settlement instructions, and set the payers' funds aside for them."""
+"""Turn the netting's outcome into settlement instructions, and set the payers' funds aside for them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from datetime import datetime
 
 import numpy as np
 
-from clearing.models import AtomicOperation, MultilateralPosition
+from clearing.models import AtomicOperation, ClearingWindow, MultilateralPosition, ResidualPair
+from clearing.states import NettingMode, Transfers
 from netting import transfers
 from netting.model import Positions
 from settlement import accounts, instructions, participants
@@ -18,15 +19,19 @@ NAME = "instructions_generated"
 
 def apply(operation: AtomicOperation, *, at: datetime) -> None:
     """
-    Issue one instruction per non-zero position against the agent, and reserve what payers owe.
+    Issue the batch and reserve what it takes from each payer, net of what it brings.
 
-    With the reservation taken here, nothing after the point of no return can fail for lack of funds.
+    In multilateral mode net positions move, through the agent or directly; in the other modes what is
+    left of each pair. With the reservation taken here, nothing after the point of no return can fail
+    for lack of funds.
 
     Raises:
         AccountMissing, InsufficientFunds: nothing of the batch is kept.
     """
-    kind = InstructionType.EMERGENCY if operation.window.emergency_mode else InstructionType.NET
-    instructions.issue(operation.pk, list(_legs(operation)), instruction_type=kind)
+    window = operation.window
+    multilateral = window.netting_mode == NettingMode.MULTILATERAL
+    legs = _of_positions(operation) if multilateral else _of_residual(operation)
+    instructions.issue(operation.pk, list(legs), instruction_type=_type(window))
     accounts.reserve(operation.pk)
 
 
@@ -36,18 +41,31 @@ def undo(operation: AtomicOperation, *, at: datetime) -> None:
     instructions.withdraw(operation.pk)
 
 
-def _legs(operation: AtomicOperation) -> Iterator[Leg]:
-    """Yield the legs currency by currency, payers first."""
+def _type(window: ClearingWindow) -> InstructionType:
+    if window.emergency_mode:
+        return InstructionType.EMERGENCY
+    return InstructionType.GROSS if window.netting_mode == NettingMode.GROSS else InstructionType.NET
+
+
+def _of_residual(operation: AtomicOperation) -> Iterator[Leg]:
+    """Yield a leg for what is left of each pair."""
+    rows = ResidualPair.objects.filter(operation=operation).order_by("currency_id", "payer_id", "payee_id")
+    for row in rows.values_list("currency_id", "payer_id", "payee_id", "left_minor").iterator():
+        yield Leg(*row)
+
+
+def _of_positions(operation: AtomicOperation) -> Iterator[Leg]:
+    """Yield the legs of the net positions, currency by currency; through the agent, payers come first."""
+    draw = transfers.direct if operation.window.transfers == Transfers.DIRECT else transfers.agent
     agent_id = participants.agent().pk
     rows: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     found = MultilateralPosition.objects.filter(operation=operation).order_by("currency_id")
-    for currency_id, *position in found.values_list(
-        "currency_id", "participant_id", "debit_minor", "credit_minor"
-    ):
-        rows[currency_id].append((position[0], position[1], position[2]))
+    columns = ("currency_id", "participant_id", "debit_minor", "credit_minor")
+    for currency_id, participant_id, debit, credit in found.values_list(*columns):
+        rows[currency_id].append((participant_id, debit, credit))
     for currency_id, positions in rows.items():
-        columns = np.array(positions, np.int64)
-        flows = transfers.agent(Positions.of(columns[:, 0], columns[:, 1], columns[:, 2]))
+        table = np.array(positions, np.int64)
+        flows = draw(Positions.of(table[:, 0], table[:, 1], table[:, 2]))
         legs = zip(flows.payers.tolist(), flows.payees.tolist(), flows.amounts.tolist(), strict=True)
         for payer, payee, amount in legs:
             yield Leg(

@@ -1,11 +1,13 @@
 """Net the frozen obligations, one currency at a time: SQL added up, a pure function decides, SQL writes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models.functions import Collate
 
 from clearing.models import (
     AtomicOperation,
@@ -14,11 +16,14 @@ from clearing.models import (
     GrossPair,
     MultilateralPosition,
     NettingResult,
+    ResidualPair,
 )
 from clearing_project.errors import Conflict
-from netting import bilateral, multilateral
-from netting.measures import Measures
-from netting.model import Mode, Pairs, Positions
+from netting import bilateral, modes
+from netting.certificate import Certificate, verify
+from netting.model import Ints, Pairs
+from netting.modes import Outcome
+from settlement.models import Participant
 
 NAME = "netting_calculated"
 
@@ -39,33 +44,34 @@ class FreezeMismatch(Conflict):
     message = "Operation {operation_id}: positions in currency {currency_id} differ from the frozen set."
 
 
+class CertificateRefused(Conflict):
+    """The independent checker does not accept a currency's netting."""
+
+    code = "certificate_refused"
+    fields = ("operation_id", "currency_id", "faults")
+    message = "Operation {operation_id}: the netting of currency {currency_id} is not proven: {faults}."
+
+
 @dataclass(frozen=True, slots=True)
 class Netted:
-    """One currency's outcome, not yet written."""
+    """One currency's outcome, not yet written. In it participants go by their rank in order of codes."""
 
     currency_id: int
-    mode: Mode
-    pairs: Pairs
-    positions: Positions
-    bilateral: bilateral.BilateralPositions
-    measures: Measures
+    participant_ids: Ints
+    outcome: Outcome
 
 
 def compute(operation: AtomicOperation, currency_id: int) -> Netted:
-    """Net one currency from its sums per pair; reads only, no lock is held."""
-    rows = GrossPair.objects.filter(operation=operation, currency_id=currency_id).values_list(
-        "payer_id", "payee_id", "gross_minor", "obligations_count"
-    )
-    pairs = Pairs.of(*_columns(list(rows)))
-    positions = multilateral.net(pairs)
-    return Netted(
-        currency_id=currency_id,
-        mode=Mode(operation.window.netting_mode),
-        pairs=pairs,
-        positions=positions,
-        bilateral=bilateral.net(pairs),
-        measures=Measures(gross=pairs.gross, net=positions.bound, bound=positions.bound),
-    )
+    """
+    Net one currency from its sums per pair; reads only, no lock is held.
+
+    Raises:
+        CertificateRefused: the result is not proven to be the best of its mode.
+    """
+    ids, pairs = _pairs(operation, currency_id)
+    outcome = modes.net(pairs, mode=operation.window.netting_mode)
+    _refuse(operation, currency_id, outcome.faults())
+    return Netted(currency_id, ids, outcome)
 
 
 def store(operation: AtomicOperation, netted: Netted) -> None:
@@ -76,59 +82,46 @@ def store(operation: AtomicOperation, netted: Netted) -> None:
         FreezeMismatch: counts or sums differ from the frozen set.
     """
     frozen = FrozenSet.objects.get(operation=operation, currency_id=netted.currency_id)
-    count = int(netted.pairs.counts.sum())
-    if (count, netted.pairs.gross) != (frozen.obligations_count, frozen.gross_minor):
+    outcome, pairs = netted.outcome, netted.outcome.pairs
+    count = int(pairs.counts.sum())
+    if (count, pairs.gross) != (frozen.obligations_count, frozen.gross_minor):
         raise FreezeMismatch(str(operation.pk), netted.currency_id)
+    positions, certificate = outcome.positions, outcome.certificate
     key: list[Any] = [operation.pk, netted.currency_id]
     with connection.cursor() as cursor:
-        measures = netted.measures
         cursor.execute(
             RESULT,
             [
                 *key,
-                netted.mode.value,
+                outcome.mode.value,
                 count,
-                len(netted.positions.participants),
-                measures.gross,
-                measures.net,
-                measures.bound,
-                measures.efficiency_bps,
+                len(positions.participants),
+                outcome.measures.gross,
+                outcome.measures.net,
+                outcome.measures.bound,
+                outcome.measures.efficiency_bps,
+                certificate.solver,
+                certificate.version,
+                certificate.input_digest,
+                certificate.result_digest,
+                certificate.primal,
+                certificate.dual,
+                certificate.potentials.tolist(),
             ],
         )
         if cursor.rowcount == 0:
             return
-        by_participant, two_sided = netted.positions, netted.bilateral
-        cursor.execute(
-            MULTILATERAL,
-            [
-                *key,
-                by_participant.participants.tolist(),
-                by_participant.debit.tolist(),
-                by_participant.credit.tolist(),
-                *key,
-            ],
-        )
-        cursor.execute(
-            BILATERAL,
-            [
-                *key,
-                two_sided.a.tolist(),
-                two_sided.b.tolist(),
-                two_sided.a_owes.tolist(),
-                two_sided.b_owes.tolist(),
-                two_sided.directions,
-                two_sided.counts.tolist(),
-                two_sided.ratio_bps.tolist(),
-            ],
-        )
+        _write_positions(cursor, key, netted)
 
 
 def apply(operation: AtomicOperation, *, at: datetime) -> None:
     """
-    Seal the netting: every frozen currency has its result, and the results add up to the frozen sets.
+    Seal the netting: every frozen currency has its result, equal to the frozen set and proven.
+
+    The proof is made again, from the rows as they stand in the tables, by the independent checker.
 
     Raises:
-        CurrencyNotNetted, FreezeMismatch
+        CurrencyNotNetted, FreezeMismatch, CertificateRefused
     """
     results = {row.currency_id: row for row in NettingResult.objects.filter(operation=operation)}
     for frozen in FrozenSet.objects.filter(operation=operation).order_by("currency_id"):
@@ -137,26 +130,111 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
             raise CurrencyNotNetted(str(operation.pk), frozen.currency_id)
         if (result.obligations_count, result.gross_minor) != (frozen.obligations_count, frozen.gross_minor):
             raise FreezeMismatch(str(operation.pk), frozen.currency_id)
+        _refuse(operation, frozen.currency_id, verify_stored(result))
     if results:
         raise FreezeMismatch(str(operation.pk), min(results))
+
+
+def verify_stored(result: NettingResult) -> list[str]:
+    """Ask the independent checker about a result as it stands in the tables; nothing wrong: proven."""
+    operation = result.operation
+    ids, pairs = _pairs(operation, result.currency_id)
+    key = {"operation": operation, "currency_id": result.currency_id}
+    left_of = {
+        (payer, payee): left
+        for payer, payee, left in ResidualPair.objects.filter(**key).values_list(
+            "payer_id", "payee_id", "left_minor"
+        )
+    }
+    ends = zip(ids[pairs.payer].tolist(), ids[pairs.payee].tolist(), strict=True)
+    left = np.array([left_of.pop(pair, 0) for pair in ends], np.int64)
+    nets = dict(MultilateralPosition.objects.filter(**key).values_list("participant_id", "net_minor"))
+    net = np.array([nets.pop(participant, 0) for participant in ids.tolist()], np.int64)
+    if left_of or nets:
+        return ["residual or positions name pairs or participants that are not of the obligations"]
+    claim = Certificate(
+        mode=result.netting_mode,
+        solver=result.solver,
+        version=result.solver_version,
+        input_digest=result.input_digest,
+        result_digest=result.result_digest,
+        primal=result.primal_minor,
+        dual=result.dual_minor,
+        potentials=np.array(result.potentials, np.int64),
+    )
+    columns = (pairs.payer, pairs.payee, pairs.gross_minor)
+    return verify(claim, modes.participant_names(pairs), columns, left, net)
 
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Delete results and positions, however many of the currencies were done."""
     BilateralPosition.objects.filter(operation=operation).delete()
+    ResidualPair.objects.filter(operation=operation).delete()
     MultilateralPosition.objects.filter(operation=operation).delete()
     NettingResult.objects.filter(operation=operation).delete()
 
 
-def _columns(rows: Sequence[tuple[int, int, int, int]]) -> tuple[list[int], ...]:
-    return tuple([row[place] for row in rows] for place in range(4))
+def _pairs(operation: AtomicOperation, currency_id: int) -> tuple[Ints, Pairs]:
+    """
+    Read the sums per pair, participants numbered in order of their codes.
+
+    So the digests are those of the same obligations netted from a CSV, and anyone can repeat the proof.
+
+    Returns:
+        Participant keys by number, and the pairs.
+    """
+    rows = list(
+        GrossPair.objects.filter(operation=operation, currency_id=currency_id)
+        .order_by("payer_id", "payee_id")
+        .values_list("payer_id", "payee_id", "gross_minor", "obligations_count")
+    )
+    parties = {row[side] for row in rows for side in (0, 1)}
+    codes = list(
+        Participant.objects.filter(pk__in=parties).order_by(Collate("code", "C")).values_list("pk", "code")
+    )
+    rank = {key: place for place, (key, _) in enumerate(codes)}
+    pairs = Pairs.of(
+        [rank[row[0]] for row in rows],
+        [rank[row[1]] for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+        names=[code for _, code in codes],
+    )
+    return np.array([key for key, _ in codes], np.int64), pairs
+
+
+def _write_positions(cursor: CursorWrapper, key: list[Any], netted: Netted) -> None:
+    """Write multilateral and bilateral positions and the residual, a statement each."""
+    ids, outcome = netted.participant_ids, netted.outcome
+    positions, residual, two_sided = outcome.positions, outcome.residual, bilateral.net(outcome.pairs)
+    by_participant = (ids[positions.participants], positions.debit, positions.credit)
+    cursor.execute(MULTILATERAL, [*key, *(column.tolist() for column in by_participant), *key])
+    by_pair = (ids[two_sided.a], ids[two_sided.b], two_sided.a_owes, two_sided.b_owes)
+    cursor.execute(
+        BILATERAL,
+        [
+            *key,
+            *(column.tolist() for column in by_pair),
+            two_sided.directions,
+            two_sided.counts.tolist(),
+            two_sided.ratio_bps.tolist(),
+        ],
+    )
+    left = (ids[residual.payers], ids[residual.payees], residual.amounts)
+    cursor.execute(RESIDUAL, [*key, *(column.tolist() for column in left)])
+
+
+def _refuse(operation: AtomicOperation, currency_id: int, faults: list[str]) -> None:
+    if faults:
+        raise CertificateRefused(str(operation.pk), currency_id, "; ".join(faults))
 
 
 RESULT = """
     INSERT INTO clearing_nettingresult
         (operation_id, currency_id, netting_mode, obligations_count, participants_count,
-         gross_minor, net_minor, bound_minor, efficiency_bps)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+         gross_minor, net_minor, bound_minor, efficiency_bps, solver, solver_version, input_digest,
+         result_digest, primal_minor, dual_minor, potentials)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])
     ON CONFLICT (operation_id, currency_id) DO NOTHING
 """
 
@@ -183,4 +261,10 @@ BILATERAL = """
            pair.direction, pair.obligations, pair.ratio
     FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::int[])
          AS pair (a, b, a_owes, b_owes, direction, obligations, ratio)
+"""
+
+RESIDUAL = """
+    INSERT INTO clearing_residualpair (operation_id, currency_id, payer_id, payee_id, left_minor)
+    SELECT %s, %s, pair.*
+    FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS pair (payer_id, payee_id, left_minor)
 """

@@ -17,6 +17,7 @@ SUBJECT: dict[EventType, str] = {
     EventType.COMPLETED: "clearing.window.completed",
     EventType.FAILED: "clearing.window.failed",
     EventType.ROLLED_BACK: "clearing.window.rolled_back",
+    EventType.EFFICIENCY_ALERT: "clearing.window.efficiency_alert",
 }
 
 

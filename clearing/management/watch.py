@@ -47,11 +47,7 @@ class Sight:
     @property
     def is_held(self) -> bool:
         """Committed, and waiting for someone to release its settlement."""
-        return (
-            self.operation.status == OperationStatus.COMMITTED
-            and self.operation.final_at is None
-            and not self.window.auto_settle
-        )
+        return self.operation.held_at is not None and self.operation.final_at is None
 
     @property
     def is_untouched(self) -> bool:

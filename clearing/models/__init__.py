@@ -8,6 +8,7 @@ from clearing.models.netting import (
     GrossPair,
     MultilateralPosition,
     NettingResult,
+    ResidualPair,
 )
 from clearing.models.obligations import Obligation, ObligationKey
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
@@ -28,6 +29,7 @@ __all__ = [
     "Obligation",
     "ObligationKey",
     "RegionSchedule",
+    "ResidualPair",
     "WindowEvent",
     "WindowMetrics",
 ]

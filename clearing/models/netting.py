@@ -1,11 +1,12 @@
 """What a clearing run computes of a window; every row belongs to one operation and goes when it is undone."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from clearing.models.operations import AtomicOperation
-from clearing.states import Direction
+from clearing.states import Direction, NettingMode
 from clearing_project.constraints import choices_check
 from settlement.models import Currency, Participant
 
@@ -47,7 +48,7 @@ class GrossPair(OfCurrency):
     gross_minor = models.BigIntegerField()
 
     class Meta:
-        ordering = ["operation_id", "currency", "payer", "payee"]
+        ordering = ["operation_id", "currency_id", "payer_id", "payee_id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"
@@ -57,21 +58,33 @@ class GrossPair(OfCurrency):
 
 
 class NettingResult(OfCurrency):
-    """One currency netted. The row's existence says that it is done."""
+    """
+    One currency netted, with the certificate that proves it. The row's existence says that it is done.
 
-    netting_mode = models.CharField(max_length=16)
+    Participants are numbered in order of their codes, in the digests and in the potentials.
+    """
+
+    netting_mode = models.CharField(max_length=16, choices=NettingMode.choices)
     obligations_count = models.BigIntegerField()
     participants_count = models.IntegerField()
     gross_minor = models.BigIntegerField()
     net_minor = models.BigIntegerField(help_text="what still moves")
     bound_minor = models.BigIntegerField(help_text="no settlement of these positions moves less")
     efficiency_bps = models.IntegerField(help_text="1 - net/gross, rounded down")
+    solver = models.CharField(max_length=64)
+    solver_version = models.CharField(max_length=32)
+    input_digest = models.CharField(max_length=64, help_text="SHA-256 of participants and pairs")
+    result_digest = models.CharField(max_length=64, help_text="SHA-256 of positions and residual")
+    primal_minor = models.BigIntegerField(help_text="what moves, in the units the mode minimises")
+    dual_minor = models.BigIntegerField(help_text="the bound the potentials prove; equal to primal: optimal")
+    potentials = ArrayField(models.BigIntegerField(), help_text="dual prices of the participants")
     computed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["operation_id", "currency__code"]
         constraints = [
             models.UniqueConstraint(fields=["operation", "currency"], name="one_netting_result"),
+            models.CheckConstraint(name="netting_is_optimal", condition=Q(primal_minor=F("dual_minor"))),
             models.CheckConstraint(
                 name="netting_shrinks",
                 condition=Q(
@@ -84,6 +97,27 @@ class NettingResult(OfCurrency):
     def saved_minor(self) -> int:
         """What need not move thanks to netting."""
         return self.gross_minor - self.net_minor
+
+
+class ResidualPair(OfCurrency):
+    """What is left of a pair's obligations and moves from payer to payee; none in multilateral mode."""
+
+    payer = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    payee = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    left_minor = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["operation_id", "currency_id", "payer_id", "payee_id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation", "currency", "payer", "payee"], name="one_residual_pair"
+            ),
+            models.CheckConstraint(name="residual_positive", condition=Q(left_minor__gt=0)),
+        ]
 
 
 class MultilateralPosition(OfCurrency):

@@ -27,6 +27,8 @@ class AtomicOperation(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     rolling_back_at = models.DateTimeField(null=True, help_text="from here on no step may write")
+    held_at = models.DateTimeField(null=True, help_text="committed, and settled only when released")
+    hold_reason = models.CharField(max_length=140, blank=True, default="")
     final_at = models.DateTimeField(null=True, help_text="the point of no return")
     completed_at = models.DateTimeField(null=True)
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from clearing.states import Region, WindowStatus
+from clearing.states import NettingMode, Region, Transfers, WindowStatus
 from clearing_project.constraints import choices_check
 
 
@@ -21,12 +21,26 @@ class RegionSchedule(models.Model):
     grace_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="between cutoff and close; empty: the general setting"
     )
+    netting_mode = models.CharField(
+        max_length=16,
+        choices=NettingMode.choices,
+        blank=True,
+        default="",
+        help_text="empty: the general setting",
+    )
+    transfers = models.CharField(
+        max_length=8, choices=Transfers.choices, default=Transfers.AGENT, db_default="agent"
+    )
     is_enabled = models.BooleanField(default=True)
 
     class Meta:
         ordering = ["region"]
         constraints = [
             choices_check("region", Region),
+            choices_check("transfers", Transfers, name="schedule_transfers"),
+            models.CheckConstraint(
+                name="schedule_netting_mode", condition=Q(netting_mode__in=["", *NettingMode.values])
+            ),
             models.CheckConstraint(name="schedule_has_openings", condition=Q(opening_times__len__gt=0)),
         ]
 
@@ -47,7 +61,8 @@ class ClearingWindow(models.Model):
     opens_at = models.DateTimeField()
     cutoff_at = models.DateTimeField(help_text="its last moment for obligations")
     grace_seconds = models.PositiveIntegerField()
-    netting_mode = models.CharField(max_length=16)
+    netting_mode = models.CharField(max_length=16, choices=NettingMode.choices)
+    transfers = models.CharField(max_length=8, choices=Transfers.choices)
     max_obligations = models.PositiveIntegerField()
     min_netting_efficiency_bps = models.PositiveIntegerField()
     auto_settle = models.BooleanField()
@@ -64,6 +79,8 @@ class ClearingWindow(models.Model):
         constraints = [
             choices_check("region", Region, name="window_region"),
             choices_check("status", WindowStatus, name="window_status"),
+            choices_check("netting_mode", NettingMode, name="window_netting_mode"),
+            choices_check("transfers", Transfers, name="window_transfers"),
             models.UniqueConstraint(
                 fields=["region"], condition=Q(status="Open"), name="one_accepting_window"
             ),
