@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -45,7 +46,7 @@ class Process:
 
     Args:
         directory: the data directory of the stack it belongs to; marks the process and its children.
-        log: appended to.
+        log: appended to; None writes to this terminal.
         user: whom to become when the runner is root; "-" stays who it is.
         stop_signal: asks it to end; it also gets this signal when the runner dies.
         grace_seconds: how long it may take to end before it is killed.
@@ -54,7 +55,7 @@ class Process:
     name: str
     argv: Sequence[str]
     directory: Path
-    log: Path
+    log: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     user: str = "-"
@@ -64,7 +65,6 @@ class Process:
 
     def start(self) -> None:
         """Run the program; it is not ready yet."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         shim = [
             sys.executable,
             "-I",
@@ -75,12 +75,13 @@ class Process:
             self.user,
         ]
         environment = {**os.environ, **self.environment, MARKER: str(self.directory)}
-        with self.log.open("ab") as output:
+        with contextlib.ExitStack() as opened:
+            output = opened.enter_context(self._open_log()) if self.log else None
             self._popen = subprocess.Popen(  # noqa: S603  our own command lines
                 [*shim, "--", *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if output else None,
                 env=environment,
                 cwd=self.cwd,
                 start_new_session=True,
@@ -125,6 +126,11 @@ class Process:
             _kill(family)
             self._popen.wait()
             _reap(family)
+
+    def _open_log(self) -> BinaryIO:
+        assert self.log is not None, f"{self.name} writes to the terminal"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        return self.log.open("ab")
 
     def _family(self) -> list[psutil.Process]:
         """Everything in its session, and the children that left it (PostgreSQL's back-ends do)."""
@@ -184,8 +190,10 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
+def tail(log: Path | None, lines: int = TAIL_LINES) -> str:
     """The last *lines* of *log*, indented."""
+    if log is None:
+        return "    (it wrote to the terminal)"
     try:
         with log.open("rb") as stream:
             stream.seek(max(log.stat().st_size - 64 * 1024, 0))

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import deque
@@ -160,14 +159,18 @@ class Stack:
     def attend(self, arguments: Sequence[str]) -> int:
         """Run a command of this Python on this terminal, watching the stack meanwhile; its exit status."""
         self._polling = True
-        command = subprocess.Popen([sys.executable, *arguments], cwd=REPOSITORY)  # noqa: S603  our own
+        argv = [sys.executable, *arguments]
+        command = Process(
+            " ".join(arguments), argv, directory=self.directory, log=None, cwd=REPOSITORY, grace_seconds=1
+        )
+        command.start()
         try:
-            while (status := command.poll()) is None:
+            while (status := command.status) is None:
                 self._check()
                 time.sleep(POLL_SECONDS)
         finally:
-            command.kill()
-            command.wait()
+            command.stop()
+            self.console.show_cursor()  # a progress display that was ended leaves it hidden
         return status
 
     def stop(self) -> None:

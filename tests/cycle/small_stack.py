@@ -1,4 +1,4 @@
-"""The real runner on a table of small processes: ``small_stack.py DIRECTORY``."""
+"""The real runner on a table of small processes: ``small_stack.py DIRECTORY [COMMAND …]``."""
 
 import sys
 from functools import partial
@@ -35,4 +35,9 @@ def table(site: Site) -> list[Child]:
 if __name__ == "__main__":
     job = Child("migrate", ("-c", "print('done')"), once=True)
     stack = partial(runner.Stack, table=table, migration=job)
-    sys.exit(foreground.run(Path(sys.argv[1]), workers=1, concurrency=1, stack=stack))
+    directory, *command = sys.argv[1:]
+    sys.exit(
+        foreground.run(
+            Path(directory), workers=1, concurrency=1, first=command, once=bool(command), stack=stack
+        )
+    )

@@ -29,12 +29,12 @@ PORTS = ("HTTP_PORT", "GRPC_PORT", "FLOWER_PORT")
 class Runner:
     """A stack runner in a process of its own, with what it printed."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    def __init__(self, directory: Path, *command: str, **environment: str) -> None:
         self.directory = directory
         self.output = directory.parent / f"{directory.name}.out"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", SMALL, str(directory)],
+                [sys.executable, "-m", SMALL, str(directory), *command],
                 cwd=runtime.REPOSITORY,
                 env={**os.environ, **environment},
                 stdout=output,
@@ -69,8 +69,8 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     directory = tmp_path / "data dir"
     runners: list[Runner] = []
 
-    def start(**environment: str) -> Runner:
-        runners.append(Runner(directory, **environment))
+    def start(*command: str, **environment: str) -> Runner:
+        runners.append(Runner(directory, *command, **environment))
         return runners[-1]
 
     yield start
@@ -137,6 +137,24 @@ def test_a_child_that_dies_stops_everything_and_names_its_log(run: Callable[...,
     assert runner.ended() == 1
     assert "steady ended with status -9" in runner.printed
     assert str(runner.directory / "logs" / "steady.log") in runner.printed
+    assert left_behind(runner.directory) == []
+
+
+def test_a_command_given_to_the_stack_ends_it_with_its_own_status(run: Callable[..., Runner]) -> None:
+    runner = run("-c", "print('seen on the terminal'); raise SystemExit(4)")
+
+    assert runner.ended() == 4
+    assert re.search("stack ready.*seen on the terminal.*stack stopped", runner.printed, re.DOTALL)
+    assert left_behind(runner.directory) == []
+
+
+def test_a_signal_ends_a_command_given_to_the_stack(run: Callable[..., Runner]) -> None:
+    runner = run("-c", "import time; print('begun', flush=True); time.sleep(600)")
+    until(lambda: "begun" in runner.printed, runner)
+
+    runner.process.send_signal(signal.SIGINT)
+
+    assert runner.ended() == 0
     assert left_behind(runner.directory) == []
 
 
