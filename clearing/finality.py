@@ -24,6 +24,7 @@ from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
     EventType,
+    NettingMode,
     OperationStatus,
     OperationType,
     WindowStatus,
@@ -121,6 +122,8 @@ def _hold_reason(operation: AtomicOperation) -> str:
     window = operation.window
     if not window.auto_settle:
         return "the window does not settle by itself"
+    if window.netting_mode == NettingMode.GROSS:
+        return ""
     obligations, efficiency_bps = _efficiency(operation)
     if obligations and efficiency_bps < window.min_netting_efficiency_bps:
         floor_bps = window.min_netting_efficiency_bps
@@ -130,6 +133,8 @@ def _hold_reason(operation: AtomicOperation) -> str:
 
 def _alert(operation: AtomicOperation, *, at: datetime) -> None:
     """Tell the outside when netting saved alarmingly little."""
+    if operation.window.netting_mode == NettingMode.GROSS:
+        return
     obligations, efficiency_bps = _efficiency(operation)
     if obligations and efficiency_bps < settings.CLEARING["EMERGENCY_THRESHOLD"] * 10_000:
         outbox.append(

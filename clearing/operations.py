@@ -14,8 +14,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Count
 
-from clearing import steps
-from clearing.checkpoints import STEPS, Step
+from clearing import digests, steps
+from clearing.checkpoints import STEPS
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
 from clearing.states import OPERATION_MOVES, CheckpointStatus, OperationStatus, OperationType
 from clearing.steps import OutOfTurn
@@ -169,13 +169,9 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         try:
             steps.undo(operation_id, step, at=at)
         except Exception as failure:
-            _mark_rollback_failed(operation_id, step, failure)
+            _mark_rollback_failed(operation_id, step.NAME, failure)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
-    with transaction.atomic():
-        operation = steps.lock(operation_id)
-        if operation.status != OperationStatus.ROLLED_BACK:
-            move(operation, to=OperationStatus.ROLLED_BACK, moves=OPERATION_MOVES, completed_at=at)
-    return operation
+    return _conclude_rollback(operation_id, at=at)
 
 
 def roll_back_window(window_id: int, *, at: datetime, reason: str) -> list[UUID]:
@@ -246,10 +242,31 @@ def _begin_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicO
         return operation
 
 
-def _mark_rollback_failed(operation_id: UUID, step: Step, failure: Exception) -> None:
-    logger.critical("rollback of operation %s failed at %s: %s", operation_id, step.NAME, failure)
+def _conclude_rollback(operation_id: UUID, *, at: datetime) -> AtomicOperation:
+    """Prove that the state is the one before the first checkpoint, and write both digests down."""
     with transaction.atomic():
         operation = steps.lock(operation_id)
-        changes = {"error_code": RollbackFailed.code, "error_message": f"{step.NAME}: {failure}"[:2000]}
+        if operation.status == OperationStatus.ROLLED_BACK:
+            return operation
+        digest = digests.of(operation) if operation.digest_before else ""
+        if digest == operation.digest_before:
+            move(
+                operation,
+                to=OperationStatus.ROLLED_BACK,
+                moves=OPERATION_MOVES,
+                completed_at=at,
+                digest_after=digest,
+            )
+            return operation
+    failure = f"the state after the last undo is {digest}, before the first step {operation.digest_before}"
+    _mark_rollback_failed(operation_id, "digest", failure)
+    raise RollbackFailed(str(operation_id), "digest", failure)
+
+
+def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | str) -> None:
+    logger.critical("rollback of operation %s failed at %s: %s", operation_id, place, failure)
+    with transaction.atomic():
+        operation = steps.lock(operation_id)
+        changes = {"error_code": RollbackFailed.code, "error_message": f"{place}: {failure}"[:2000]}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)

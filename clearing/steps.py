@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from clearing import digests
 from clearing.checkpoints import Step
 from clearing.models import AtomicOperation, Checkpoint
 from clearing.states import (
@@ -53,6 +54,14 @@ class OperationStopped(Conflict):
     code = "operation_stopped"
     fields = ("operation_id", "status")
     message = "Operation {operation_id} is {status}; none of its steps may write any more."
+
+
+class UndoIncomplete(Conflict):
+    """After its undo a step has not left the state it began with."""
+
+    code = "undo_incomplete"
+    fields = ("operation_id", "checkpoint")
+    message = "Operation {operation_id}: undoing {checkpoint} did not restore the state it began with."
 
 
 class OutOfTurn(Conflict):
@@ -101,7 +110,16 @@ def begin(operation_id: UUID, name: str, *, at: datetime) -> None:
         checkpoint = _lock_checkpoint(operation_id, name)
         _refuse_out_of_turn(operation_id, checkpoint)
         if checkpoint.status == CheckpointStatus.PLANNED:
-            move(checkpoint, to=CheckpointStatus.STARTED, moves=CHECKPOINT_MOVES, started_at=at)
+            digest = digests.of(operation)
+            if checkpoint.position == 1:
+                AtomicOperation.objects.filter(pk=operation_id).update(digest_before=digest)
+            move(
+                checkpoint,
+                to=CheckpointStatus.STARTED,
+                moves=CHECKPOINT_MOVES,
+                started_at=at,
+                digest_before=digest,
+            )
             _start_child(operation, name, at=at)
 
 
@@ -147,13 +165,20 @@ def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], No
 
 
 def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
-    """Undo a step that was started, in one transaction with its mark; otherwise do nothing."""
+    """
+    Undo a step that was started, prove it, and mark it, in one transaction; otherwise do nothing.
+
+    Raises:
+        UndoIncomplete: the state is not the one the step began with; nothing of the undo is kept.
+    """
     with transaction.atomic():
         operation = lock(operation_id)
         checkpoint = Checkpoint.objects.filter(operation_id=operation_id, name=step.NAME).first()
         if checkpoint is None or checkpoint.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
             return
         step.undo(operation, at=at)
+        if digests.of(operation) != checkpoint.digest_before:
+            raise UndoIncomplete(str(operation_id), step.NAME)
         move(checkpoint, to=CheckpointStatus.UNDONE, moves=CHECKPOINT_MOVES, undone_at=at)
         _end_child(operation_id, step.NAME, OperationStatus.ROLLED_BACK, at=at)
 

@@ -3,7 +3,7 @@
 import uuid
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from clearing.models.windows import ClearingWindow
@@ -31,6 +31,12 @@ class AtomicOperation(models.Model):
     hold_reason = models.CharField(max_length=140, blank=True, default="")
     final_at = models.DateTimeField(null=True, help_text="the point of no return")
     completed_at = models.DateTimeField(null=True)
+    digest_before = models.CharField(
+        max_length=64, blank=True, default="", help_text="of the state before the first checkpoint"
+    )
+    digest_after = models.CharField(
+        max_length=64, blank=True, default="", help_text="of the state after the last undo: must equal"
+    )
 
     class Meta:
         ordering = ["-created_at", "id"]
@@ -73,6 +79,9 @@ class Checkpoint(models.Model):
     started_at = models.DateTimeField(null=True)
     applied_at = models.DateTimeField(null=True)
     undone_at = models.DateTimeField(null=True)
+    digest_before = models.CharField(
+        max_length=64, blank=True, default="", help_text="of the state this step is about to touch"
+    )
 
     class Meta:
         ordering = ["operation_id", "position"]
