@@ -1,0 +1,181 @@
+"""The unary methods: translate in, one verb, translate out. They run in threads of the database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from clearing import operations, pipeline, steps, windows
+from clearing.rpc import messages
+from clearing.rpc.callers import Caller
+from clearing.rpc.pb import clearing_pb2 as pb
+from clearing.states import OperationStatus
+from clearing_project.errors import Conflict, Invalid
+
+REASON_MAX = 500
+
+
+class ReasonInvalid(Invalid):
+    """Who intervenes says why."""
+
+    code = "reason_invalid"
+    fields = ("length_max",)
+    message = "Give a reason of 1 to {length_max} characters."
+
+
+class OperationIdInvalid(Invalid):
+    """It is not an operation id."""
+
+    code = "operation_id_invalid"
+    fields = ("operation_id",)
+    message = "{operation_id!r} is not a UUID."
+
+
+class SettlementHeld(Conflict):
+    """The window is cleared, and its settlement waits for a release."""
+
+    code = "settlement_held"
+    fields = ("window_id", "operation_id")
+    message = (
+        "Window {window_id} is cleared by operation {operation_id}, and its settlement is held;"
+        " force_settlement releases it."
+    )
+
+
+class NothingToRollBack(Conflict):
+    """No clearing run of the window could be undone."""
+
+    code = "nothing_to_roll_back"
+    fields = ("window_id", "status")
+    message = "Window {window_id} is {status}; no clearing run of it can be rolled back."
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Who calls, and when."""
+
+    caller: Caller
+    at: datetime
+
+    def get_current_window(self, request: pb.GetCurrentWindowRequest) -> pb.WindowResponse:
+        """
+        Show the region's accepting window.
+
+        Raises:
+            UnknownRegion, NoAcceptingWindow
+        """
+        window = windows.accepting(windows.region(request.region))
+        return pb.WindowResponse(
+            window=messages.window(window, caller=self.caller),
+            success=True,
+            message=f"Window {window.pk} accepts obligations.",
+        )
+
+    def get_window_status(self, request: pb.GetWindowStatusRequest) -> pb.WindowStatusResponse:
+        """
+        Show where a window stands.
+
+        Raises:
+            UnknownWindow
+        """
+        return messages.window_status(windows.get(request.window_id), at=self.at)
+
+    def force_close_window(self, request: pb.ForceCloseWindowRequest) -> pb.WindowCloseResult:
+        """
+        Close a window now, whatever its cutoff and grace.
+
+        Raises:
+            ReasonInvalid, UnknownWindow, IllegalMove
+        """
+        reason = _reason(request.reason)
+        window = windows.close(windows.get(request.window_id), at=self.at, reason=reason)
+        return pb.WindowCloseResult(
+            success=True,
+            message=f"Window {window.pk} is {window.status}.",
+            window_id=window.pk,
+            closed_at=messages.moment(window.closed_at),
+        )
+
+    def open_new_window(self, request: pb.OpenNewWindowRequest) -> pb.WindowResponse:
+        """
+        Open a window in a region that has none open.
+
+        Raises:
+            UnknownRegion, WindowAlreadyOpen
+        """
+        region = windows.region(request.region)
+        window = windows.open_window(region, at=self.at, emergency_mode=request.emergency_mode)
+        return pb.WindowResponse(
+            window=messages.window(window, caller=self.caller),
+            success=True,
+            message=f"Window {window.pk} is open.",
+        )
+
+    def process_window(self, request: pb.ProcessWindowRequest) -> pb.ProcessWindowResponse:
+        """
+        Start clearing a window; or, if forced to, release the settlement of one that is cleared and held.
+
+        Raises:
+            UnknownWindow, CutoffNotReached, WindowFinal, AlreadyProcessing, SettlementHeld
+        """
+        window = windows.get(request.window_id)
+        held = operations.live_clearing(window.pk)
+        is_held = held is not None and held.status == OperationStatus.COMMITTED and held.final_at is None
+        if held is not None and is_held and not request.force_settlement:
+            raise SettlementHeld(window.pk, str(held.pk))
+        operation = pipeline.clear(window, at=self.at)
+        done = "settlement released for" if is_held else "started as"
+        return pb.ProcessWindowResponse(
+            success=True,
+            message=f"Clearing of window {window.pk}: {done} operation {operation.pk}.",
+            window_id=window.pk,
+            processing_started_at=messages.moment(operation.started_at),
+        )
+
+    def get_processing_result(self, request: pb.GetProcessingResultRequest) -> pb.ClearingResult:
+        """
+        Show what clearing gave so far.
+
+        Raises:
+            UnknownWindow
+        """
+        return messages.clearing_result(windows.get(request.window_id), caller=self.caller)
+
+    def rollback_window(self, request: pb.RollbackRequest) -> pb.RollbackResult:
+        """
+        Undo the window's clearing run.
+
+        Raises:
+            ReasonInvalid, UnknownWindow, NothingToRollBack, AlreadyFinal, RollbackFailed
+        """
+        reason = _reason(request.reason)
+        window = windows.get(request.window_id)
+        undone = operations.roll_back_window(window.pk, at=self.at, reason=reason)
+        if not undone:  # an undo that moved nothing is no success
+            raise NothingToRollBack(window.pk, window.status)
+        return pb.RollbackResult(
+            success=True,
+            message=f"{len(undone)} operation(s) of window {window.pk} rolled back.",
+            window_id=window.pk,
+            rolled_back_at=messages.moment(self.at),
+            operations_rolled_back=[str(key) for key in undone],
+        )
+
+    def get_operation_status(self, request: pb.OperationStatusRequest) -> pb.OperationStatusResponse:
+        """
+        Show where an operation stands.
+
+        Raises:
+            OperationIdInvalid, UnknownOperation
+        """
+        try:
+            key = UUID(request.operation_id)
+        except ValueError:
+            raise OperationIdInvalid(request.operation_id[:100]) from None
+        return messages.operation_status(steps.get(key))
+
+
+def _reason(text: str) -> str:
+    reason = text.strip()
+    if not 0 < len(reason) <= REASON_MAX:
+        raise ReasonInvalid(REASON_MAX)
+    return reason

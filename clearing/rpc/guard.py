@@ -1,0 +1,119 @@
+"""The interceptor before every method of our service: who calls, may they, and what an error looks like."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import Any
+
+import grpc
+from grpc.aio import AbortError, ServerInterceptor, ServicerContext
+
+from clearing.rpc import callers
+from clearing.rpc.callers import CALLER
+from clearing.rpc.database import Database
+from clearing.rpc.errors import ERROR_CODE, Exhausted, NotImplementedHere, answer
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "clearing.ClearingService"
+WRITE_SECONDS = 10.0
+
+Context = ServicerContext[Any, Any]
+Handler = Any  # of any request and answer
+
+
+class ReaderTooSlow(Exhausted):
+    """The reader of a stream does not keep up; it is cut off rather than waited for."""
+
+    code = "reader_too_slow"
+    message = "You read too slowly. Connect again and go on after the last update that you have."
+
+
+class Guard(ServerInterceptor):
+    """
+    Answers for all methods of our service, so that none has a ``try`` of its own.
+
+    Health and reflection pass: they tell nothing that is not public.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Wrap the method that is called."""
+        handler = await continuation(handler_call_details)
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if handler is None or service != SERVICE:
+            return handler
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+
+        async def unary(request: Any, context: Context) -> Any:
+            return await self._unary(method, handler.unary_unary, request, context)
+
+        async def stream(request: Any, context: Context) -> None:
+            await self._stream(method, handler.unary_stream, request, context)
+
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, **codec)
+        return grpc.unary_unary_rpc_method_handler(unary, **codec)
+
+    async def _unary(
+        self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]], request: Any, context: Context
+    ) -> Any:
+        try:
+            await self._admit(method, context)
+            if not iscoroutinefunction(behaviour):
+                raise NotImplementedHere(method)
+            return await behaviour(request, context)
+        except AbortError:
+            raise
+        except Exception as failure:
+            return await _abort(context, failure, method)
+
+    async def _stream(
+        self,
+        method: str,
+        behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]],
+        request: Any,
+        context: Context,
+    ) -> None:
+        try:
+            await self._admit(method, context)
+            if not isasyncgenfunction(behaviour):
+                raise NotImplementedHere(method)
+            async with aclosing(behaviour(request, context)) as messages:
+                async for message in messages:
+                    await _write(context, message)
+        except AbortError:
+            raise
+        except Exception as failure:
+            await _abort(context, failure, method)
+
+    async def _admit(self, method: str, context: Context) -> None:
+        metadata = dict(context.invocation_metadata() or ())
+        authorization = metadata.get("authorization", "")
+        caller = await self._database.call(partial(callers.authenticate, str(authorization)))
+        callers.admit(caller, method)
+        CALLER.set(caller)
+
+
+async def _write(context: Context, message: Any) -> None:
+    try:
+        await asyncio.wait_for(context.write(message), WRITE_SECONDS)
+    except TimeoutError:
+        raise ReaderTooSlow from None
+
+
+async def _abort(context: Context, failure: Exception, method: str) -> None:
+    status, code, text = answer(failure, method=method)
+    await context.abort(status, text, ((ERROR_CODE, code),))
