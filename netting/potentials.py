@@ -6,9 +6,15 @@ the sum of amount x max(0, weight - (p(payee) - p(payer))): around a circle the 
 Potentials for which that sum equals what was set off prove it the most there is.
 """
 
+from collections import deque
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 
 from netting.model import Ints, Mask, Pairs
+
+PASSES_MAX: Final = 200
 
 
 def of_circulation(pairs: Pairs, set_off: Ints, components: Ints) -> Ints:
@@ -52,13 +58,14 @@ def longest_paths(
         left: arcs with room for more flow: the head's label must reach the tail's plus the weight.
         used: arcs with flow: the tail's label must reach the head's less the weight.
 
-    O(n m) at worst, a few dozen passes in practice. The flow must be optimal, or no labels exist.
+    A few dozen passes over arrays do, unless paths are very long: then arc by arc, sources first, where a
+    path of any length takes one pass. The flow must be optimal, or no labels exist. O(n m) at worst.
     """
     forward = _Arcs(tails[left], heads[left], weights[left], participants)
     backward = _Arcs(heads[used], tails[used], -weights[used], participants)
     labels = np.zeros(participants, np.int64)
     changed = np.arange(participants)
-    for _ in range(participants + 1):
+    for _ in range(PASSES_MAX):
         heads_up, raised_up = forward.relax(changed, labels)
         heads_down, raised_down = backward.relax(changed, labels)
         reached = np.concatenate((heads_up, heads_down))
@@ -66,7 +73,40 @@ def longest_paths(
             return labels
         np.maximum.at(labels, reached, np.concatenate((raised_up, raised_down)))
         changed = np.unique(reached)
-    raise AssertionError("the flow is not optimal: a circle of gain is left")
+    return _one_by_one(forward, backward, participants)
+
+
+def _one_by_one(forward: "_Arcs", backward: "_Arcs", participants: int) -> Ints:
+    """
+    Raise labels along the left arcs, sources first, and then wherever an arc still asks for it.
+
+    Left arcs of positive weight form no circle; those that do, of weight zero, are left to the second part.
+    """
+    ups, downs = forward.by_tail(), backward.by_tail()
+    labels = [0] * participants
+    waits = np.bincount(forward.heads, minlength=participants).tolist()
+    order = [who for who, count in enumerate(waits) if count == 0]
+    for who in order:
+        for head, gain in ups[who]:
+            labels[head] = max(labels[head], labels[who] + gain)
+            waits[head] -= 1
+            if waits[head] == 0:
+                order.append(head)
+    queue = deque([*order, *(who for who, count in enumerate(waits) if count > 0)])
+    queued = [True] * participants
+    turns = 0
+    while queue:
+        turns += 1
+        assert turns <= participants * (participants + 1), "the flow is not optimal: a circle of gain is left"
+        who = queue.popleft()
+        queued[who] = False
+        for head, gain in (*ups[who], *downs[who]):
+            if labels[who] + gain > labels[head]:
+                labels[head] = labels[who] + gain
+                if not queued[head]:
+                    queue.append(head)
+                    queued[head] = True
+    return np.array(labels, np.int64)
 
 
 class _Arcs:
@@ -78,6 +118,12 @@ class _Arcs:
             tails, heads, gains = tails[order], heads[order], gains[order]
         self.heads, self.gains, self.tails = heads, gains, tails
         self.starts = np.searchsorted(tails, np.arange(participants + 1))
+
+    def by_tail(self) -> list[list[tuple[int, int]]]:
+        """Return (head, gain) of each participant's arcs."""
+        arcs = list(zip(self.heads.tolist(), self.gains.tolist(), strict=True))
+        starts = self.starts.tolist()
+        return [arcs[start:end] for start, end in pairwise(starts)]
 
     def relax(self, changed: Ints, labels: Ints) -> tuple[Ints, Ints]:
         """Return heads that arcs out of *changed* would raise, and to what."""

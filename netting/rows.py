@@ -103,6 +103,7 @@ def read_obligations(lines: Iterable[str]) -> Obligations:
     try:
         header = _header(reader, OBLIGATION_COLUMNS, intake.faults)
         if header:
+            intake.line = reader.line_num
             intake.take(reader, header)
     except csv.Error as error:
         intake.faults.append(Fault(intake.line + 1, "line_unreadable", str(error)))
@@ -126,6 +127,7 @@ def read_balances(lines: Iterable[str]) -> dict[tuple[str, str], int]:
     reader = csv.reader(lines, strict=True)
     try:
         header = _header(reader, BALANCE_COLUMNS, faults)
+        line = reader.line_num
         for row in reader if header else ():
             line = reader.line_num
             if row:
