@@ -22,6 +22,7 @@ from clearing.models import (
     MultilateralPosition,
     NettingResult,
     Obligation,
+    ResidualPair,
 )
 from clearing.obligations import Intake, Submission, submit
 from clearing.states import OperationType, Region
@@ -39,6 +40,11 @@ from settlement.models import (
 AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 BY_HAND = Region.AMERICAS  # its schedule is disabled, so closing a window opens no other
 A, B, C = "BANK-A", "BANK-B", "BANK-C"
+DAY = """
+    BANK-A owes BANK-B 500 USD
+    BANK-B owes BANK-C 300 USD
+    BANK-C owes BANK-A 400 JPY
+"""
 
 _numbers = count(1)
 _minutes = count(1)
@@ -74,6 +80,13 @@ def window(region: Region = BY_HAND, *, opens_at: datetime | None = None, **fiel
         ClearingWindow.objects.filter(pk=opened.pk).update(**fields)
         opened.refresh_from_db()
     return opened
+
+
+def scheduled(like: ClearingWindow, **fields: Any) -> ClearingWindow:
+    """Write a window that is scheduled and has no partition yet, past the verbs."""
+    names = [field.attname for field in ClearingWindow._meta.concrete_fields if not field.primary_key]
+    copied = {name: getattr(like, name) for name in names}
+    return ClearingWindow.objects.create(**{**copied, "status": "Scheduled", "event_count": 0, **fields})
 
 
 def obligation(
@@ -121,12 +134,12 @@ def running(cleared: ClearingWindow, *, applied: int = 0) -> AtomicOperation:
 
 def apply(operation: AtomicOperation, step: int) -> bool:
     """Do step 0 to 3 as its tasks do it, the netting currency by currency before its seal."""
-    module = STEPS[step]
+    module, at = STEPS[step], AT + timedelta(minutes=step)
     if module is netting_calculated:
-        steps.begin(operation.pk, module.NAME, at=AT)
+        steps.begin(operation.pk, module.NAME, at=at)
         for currency_id in frozen_currencies(operation):
             net(operation, currency_id)
-    return steps.run_step(operation.pk, module.NAME, partial(module.apply, at=AT), at=AT)
+    return steps.run_step(operation.pk, module.NAME, partial(module.apply, at=at), at=at)
 
 
 def net(operation: AtomicOperation, currency_id: int) -> None:
@@ -145,7 +158,7 @@ def frozen_currencies(operation: AtomicOperation) -> list[int]:
 def settled(cleared: ClearingWindow) -> AtomicOperation:
     """Run a closed window to its end in process."""
     operation = running(cleared, applied=4)
-    operations.commit(operation.pk, at=AT)
+    finality.commit(operation.pk, at=AT)
     finality.settle(operation.pk, at=AT)
     return steps.get(operation.pk)
 
@@ -194,6 +207,7 @@ def snapshot() -> dict[str, list[tuple[Any, ...]]]:
         NettingResult,
         MultilateralPosition,
         BilateralPosition,
+        ResidualPair,
     ]
     rows = {model.__name__: list(model.objects.order_by("pk").values_list()) for model in seen}
     members = SettlementAccount.objects.filter(participant__kind="Member").order_by("pk")

@@ -42,6 +42,7 @@ def a_window(status: models.TextChoices) -> ClearingWindow:
         cutoff_at=AT + timedelta(hours=6),
         grace_seconds=30,
         netting_mode="multilateral",
+        transfers="agent",
         max_obligations=10,
         min_netting_efficiency_bps=5000,
         auto_settle=True,

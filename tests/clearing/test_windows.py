@@ -4,9 +4,10 @@ import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
+from queue import Queue
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from clearing import operations, partitions, windows
 from clearing.models import ClearingWindow, Obligation, ObligationKey, RegionSchedule, WindowEvent
@@ -21,7 +22,7 @@ from clearing.windows import (
 )
 from clearing_project.lifecycle import IllegalMove
 from tests.database import PATIENCE_SECONDS, backend, refused, sql, together, wait_until_blocked
-from tests.factories import AT, BY_HAND, A, B, circle, closed, obligation, take, window
+from tests.factories import AT, BY_HAND, A, B, circle, closed, obligation, scheduled, take, window
 
 pytestmark = pytest.mark.django_db
 concurrent = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -62,15 +63,8 @@ def test_a_second_accepting_window_in_a_region_is_refused_by_both() -> None:
         window()
     assert refusal.value.details == {"region": BY_HAND.value, "window_id": first.pk}
     with refused("one_accepting_window"):
-        sql(
-            "INSERT INTO clearing_clearingwindow (region, status, opens_at, cutoff_at, grace_seconds,"
-            " netting_mode, max_obligations, min_netting_efficiency_bps, auto_settle, emergency_mode)"
-            " SELECT region, 'Scheduled', opens_at + '1 s', cutoff_at, grace_seconds, netting_mode,"
-            " max_obligations, min_netting_efficiency_bps, auto_settle, emergency_mode"
-            " FROM clearing_clearingwindow WHERE id = %s",
-            first.pk,
-        )
-        sql("UPDATE clearing_clearingwindow SET status = 'Open' WHERE status = 'Scheduled'")
+        second = scheduled(first, opens_at=AT)
+        sql("UPDATE clearing_clearingwindow SET status = 'Open' WHERE id = %s", second.pk)
 
     assert len(opened_in(BY_HAND)) == 1
 
@@ -115,12 +109,7 @@ def test_a_region_whose_schedule_is_disabled_opens_no_next_window() -> None:
 
 def test_when_the_next_window_cannot_open_this_one_stays_open() -> None:
     first = windows.open_window(Region.GLOBAL, at=NOON)
-    sql(
-        "INSERT INTO clearing_clearingwindow (region, status, opens_at, cutoff_at, grace_seconds,"
-        " netting_mode, max_obligations, min_netting_efficiency_bps, auto_settle, emergency_mode)"
-        " SELECT region, 'Scheduled', cutoff_at, cutoff_at + '1 h', 30, 'multilateral', 10, 0, true, false"
-        " FROM clearing_clearingwindow"
-    )
+    scheduled(first, opens_at=first.cutoff_at, cutoff_at=first.cutoff_at + timedelta(hours=1))
 
     with pytest.raises(IntegrityError):
         windows.begin_close(first, at=first.cutoff_at)
@@ -202,7 +191,7 @@ def test_closing_waits_for_the_intake_in_flight_and_nothing_is_lost() -> None:
     circle()
     opened = window()
     inside, leave = threading.Event(), threading.Event()
-    closer: list[int] = []
+    closer: Queue[int] = Queue()
 
     def slow_intake() -> Intake:
         with transaction.atomic():
@@ -214,14 +203,12 @@ def test_closing_waits_for_the_intake_in_flight_and_nothing_is_lost() -> None:
     def close() -> ClearingWindow:
         assert inside.wait(PATIENCE_SECONDS)
         windows.begin_close(opened, at=AT)
-        closer.append(backend())
+        closer.put(backend())
         return windows.finish_close(opened, at=AT)
 
     def watch() -> str:
         assert inside.wait(PATIENCE_SECONDS)
-        while not closer:
-            connection.ensure_connection()
-        wait_until_blocked(closer[0])
+        wait_until_blocked(closer.get(timeout=PATIENCE_SECONDS))
         status = windows.get(opened.pk).status
         leave.set()
         return status
