@@ -1,0 +1,143 @@
+"""
+Close, process and roll back windows by hand: a page that asks for the reason, then the engine's own verbs.
+
+Who asked, for what and why is logged before the verb is called, so that not even a crash loses it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from clearing import operations, pipeline, windows
+from clearing.models import ClearingWindow
+from clearing.states import WindowStatus
+from clearing_project.errors import ClearingError
+
+WINDOWS_MAX = 50  # one request; each may wait for intake in flight
+PERMISSION = "clearing.change_clearingwindow"
+
+
+class ReasonForm(forms.Form):
+    """Why it is done; blank will not do."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
+        error_messages={"required": "Say why: the reason is kept with the window."},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """
+    One thing an operator may do to a window.
+
+    Args:
+        call: does it; answers what was done, or nothing if there was nothing to do.
+        states: of a window for which it is offered; the engine decides, this only tidies the page.
+    """
+
+    name: str
+    title: str
+    consequence: str
+    call: Callable[[ClearingWindow, datetime, str], str]
+    states: tuple[WindowStatus, ...]
+    is_dangerous: bool = False
+
+    @property
+    def slug(self) -> str:
+        """Its part of an address."""
+        return self.name.replace("_", "-")
+
+
+def _force_close(window: ClearingWindow, at: datetime, reason: str) -> str:
+    closed = windows.close(window, at=at, reason=reason)
+    return f"closed at {closed.closed_at:%H:%M:%S} UTC."
+
+
+def _process(window: ClearingWindow, at: datetime, reason: str) -> str:
+    operation = pipeline.clear(window, at=at, reason=reason)
+    return f"clearing by operation {operation.pk}."
+
+
+def _roll_back(window: ClearingWindow, at: datetime, reason: str) -> str:
+    undone = operations.roll_back_window(window.pk, at=at, reason=reason)
+    return f"{len(undone)} operation(s) rolled back." if undone else ""
+
+
+FORCE_CLOSE = Verb(
+    "force_close",
+    "Force close",
+    "Intake stops now, without waiting for cutoff or grace, and the window is sealed. The region's next"
+    " scheduled window opens at once. A closed window does not open again.",
+    _force_close,
+    (WindowStatus.OPEN, WindowStatus.CLOSING),
+)
+PROCESS = Verb(
+    "process",
+    "Process",
+    "Clearing starts now: obligations are frozen, netted and settled. A run that is held before settlement"
+    " is released, and money moves for good.",
+    _process,
+    (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK, WindowStatus.PROCESSING),
+)
+ROLL_BACK = Verb(
+    "roll_back",
+    "Roll back",
+    "Every applied checkpoint of the window's live clearing run is undone, in reverse order. The window stays"
+    " closed and can be processed again. A run that is final cannot be rolled back.",
+    _roll_back,
+    (WindowStatus.PROCESSING,),
+    is_dangerous=True,
+)
+VERBS = (FORCE_CLOSE, PROCESS, ROLL_BACK)
+
+
+def respond(
+    admin: Any, request: HttpRequest, chosen: Sequence[ClearingWindow], verb: Verb, *, back: str
+) -> HttpResponse:
+    """Ask for the reason; once it is given, act on each window, report, and return to *back*."""
+    if not admin.has_steer_permission(request):
+        raise PermissionDenied
+    if len(chosen) > WINDOWS_MAX:
+        admin.message_user(request, f"At most {WINDOWS_MAX} windows at a time.", messages.ERROR)
+        return HttpResponseRedirect(back)
+    form = ReasonForm(request.POST if "reason" in request.POST else None)
+    if form.is_valid():
+        for window in chosen:
+            _act(admin, request, window, verb, reason=form.cleaned_data["reason"])
+        return HttpResponseRedirect(back)
+    context = {
+        **admin.admin_site.each_context(request),
+        "opts": admin.opts,
+        "title": verb.title,
+        "verb": verb,
+        "windows": chosen,
+        "form": form,
+        "back": back,
+    }
+    return TemplateResponse(request, "clearing/steer.html", context)
+
+
+def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *, reason: str) -> None:
+    admin.log_change(request, window, f"{verb.title}. Reason: {reason}")
+    try:
+        done = verb.call(window, timezone.now(), reason)
+    except ClearingError as refused:
+        text = f"{verb.title} of {window}: {refused} ({refused.public_code})"
+        admin.log_change(request, window, f"{verb.title} refused: {refused} ({refused.public_code})")
+        admin.message_user(request, text, messages.ERROR)
+        return
+    if done:
+        admin.message_user(request, f"{verb.title} of {window}: {done}", messages.SUCCESS)
+    else:
+        admin.message_user(request, f"{verb.title} of {window}: nothing to do.", messages.WARNING)

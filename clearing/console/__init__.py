@@ -1,0 +1,1 @@
+"""The operations console: the state now, on one page."""
