@@ -267,13 +267,14 @@ class Stack:
             self._running[child.name] = (child, process)
             process.start()
         waiting = list(table)
-        while waiting:
-            for child in list(waiting):
-                if self._became_ready(child, since):
-                    waiting.remove(child)
-                    self._tell(child.name, since)
-            self._check()
-            if waiting:
+        with self.console.status("") as status:  # shown on a terminal only
+            while waiting:
+                status.update(f"waiting for {', '.join(child.name for child in waiting)}")
+                for child in list(waiting):
+                    if self._became_ready(child, since):
+                        waiting.remove(child)
+                        self._tell(child.name, since)
+                self._check()
                 time.sleep(POLL_SECONDS)
 
     def _became_ready(self, child: Child, since: float) -> bool:
