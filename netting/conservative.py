@@ -42,15 +42,14 @@ def circulation(pairs: Pairs, labels: Ints) -> Ints:
     Raises:
         SolverFailed: the solver found no optimum; does not happen for input ``Pairs`` accepts.
     """
-    set_off = np.zeros(len(pairs), np.int64)
     inner = labels[pairs.payer] == labels[pairs.payee]
+    if len(pairs) and inner.all():
+        return _solve(pairs.payer, pairs.payee, pairs.gross_minor, pairs.weights)
+    set_off = np.zeros(len(pairs), np.int64)
     if inner.any():
-        set_off[inner] = _solve(
-            pairs.payer[inner],
-            pairs.payee[inner],
-            pairs.gross_minor[inner],
-            None if pairs.weights is None else pairs.weights[inner],
-        )
+        _, tails, heads = index(pairs.payer[inner], pairs.payee[inner])
+        weights = None if pairs.weights is None else pairs.weights[inner]
+        set_off[inner] = _solve(tails, heads, pairs.gross_minor[inner], weights)
     return set_off
 
 
@@ -66,13 +65,12 @@ def components(pairs: Pairs) -> Ints:
     return np.asarray(labels, np.int64)
 
 
-def _solve(payer: Ints, payee: Ints, capacity: Ints, weights: Ints | None) -> Ints:
+def _solve(tails: Ints, heads: Ints, capacity: Ints, weights: Ints | None) -> Ints:
     """Run the solver over arcs in canonical order and return the flow on each."""
-    _, tail, head = index(payer, payee)
     costs = np.full(len(capacity), -1, np.int64) if weights is None else -weights
     solver = min_cost_flow.SimpleMinCostFlow()
     arcs = solver.add_arcs_with_capacity_and_unit_cost(
-        tail.astype(np.int32), head.astype(np.int32), capacity, costs
+        tails.astype(np.int32), heads.astype(np.int32), capacity, costs
     )
     status = solver.solve()
     if status != solver.OPTIMAL:

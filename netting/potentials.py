@@ -30,16 +30,18 @@ def of_circulation(pairs: Pairs, set_off: Ints, components: Ints) -> Ints:
             the lower (or, throughout, the other way).
     """
     inner = components[pairs.payer] == components[pairs.payee]
+    whole = bool(inner.all())
+    left, used = set_off < pairs.gross_minor, set_off > 0
     weights = np.ones(len(pairs), np.int64) if pairs.weights is None else pairs.weights
     labels = longest_paths(
         pairs.payer,
         pairs.payee,
         weights=weights,
-        left=inner & (set_off < pairs.gross_minor),
-        used=inner & (set_off > 0),
+        left=left if whole else inner & left,
+        used=used,
         participants=len(pairs.ids),
     )
-    if inner.all():
+    if whole:
         return labels
     step = int(labels.max()) + int(weights.max())
     across = components[pairs.payee[~inner]] - components[pairs.payer[~inner]]
@@ -71,8 +73,9 @@ def longest_paths(
         reached = np.concatenate((heads_up, heads_down))
         if len(reached) == 0:
             return labels
+        before = labels.copy()
         np.maximum.at(labels, reached, np.concatenate((raised_up, raised_down)))
-        changed = np.unique(reached)
+        changed = np.flatnonzero(labels != before)
     return _one_by_one(forward, backward, participants)
 
 

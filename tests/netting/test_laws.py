@@ -2,12 +2,13 @@
 
 import json
 import random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netting import bilateral, discharge, liquidity, modes, multilateral, report, transfers
+from netting import bilateral, discharge, liquidity, modes, multilateral, potentials, report, transfers
 from netting import rows as csv_rows
 from netting.model import Mode
 from netting.queues import Queue
@@ -117,6 +118,17 @@ def test_law_4_holds_with_weights(obligations: list[Row], data: st.DataObject) -
     assert outcome.certificate.primal == outcome.certificate.dual
     assert outcome.faults() == []
     assert nets(rows(outcome.residual)) == nets(obligations)
+
+
+@LAW
+@given(networks, st.lists(st.integers(0, 30), min_size=7, max_size=7))
+def test_law_4_holds_when_prices_are_found_arc_by_arc(obligations: list[Row], balances: list[int]) -> None:
+    with patch.object(potentials, "PASSES_MAX", 0):
+        outcome = modes.net(pairs_of(obligations), mode=Mode.CONSERVATIVE)
+        settlement = liquidity.settle(Queue.of(*columns(obligations), balances=balances), order="fifo")
+
+    assert outcome.faults() == []
+    assert settlement.value <= settlement.value_bound
 
 
 @LAW
