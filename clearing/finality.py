@@ -13,6 +13,7 @@ from django.db import transaction
 
 from clearing import operations, steps
 from clearing.events import outbox
+from clearing.faults import reach
 from clearing.models import (
     AtomicOperation,
     ClearingWindow,
@@ -43,7 +44,7 @@ class NotCommitted(Conflict):
     message = "Operation {operation_id} is {status}; money moves only after the commit."
 
 
-def commit(operation_id: UUID, *, at: datetime) -> bool:
+def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> bool:
     """
     Commit the run; hold it where the window does not settle by itself or netting saved too little.
 
@@ -51,18 +52,22 @@ def commit(operation_id: UUID, *, at: datetime) -> bool:
         Whether it is held. A committed run answers as it did.
 
     Raises:
-        OperationStopped, OutOfTurn
+        OperationStopped, OutOfTurn, LeaseLost
     """
+    reach("commit.before")
     with transaction.atomic():
         operation = steps.lock(operation_id)
         was_committed = operation.status == OperationStatus.COMMITTED
-        operation = operations.commit(operation_id, at=at)
+        operation = operations.commit(operation_id, at=at, token=token)
         if not was_committed:
             _alert(operation, at=at)
             operation.hold_reason = _hold_reason(operation)
             operation.held_at = at if operation.hold_reason else None
             operation.save(update_fields=["held_at", "hold_reason"])
-        return operation.held_at is not None and operation.final_at is None
+        reach("commit.between")
+        held = operation.held_at is not None and operation.final_at is None
+    reach("commit.after")
+    return held
 
 
 def settle(operation_id: UUID, *, at: datetime) -> None:
@@ -73,7 +78,9 @@ def settle(operation_id: UUID, *, at: datetime) -> None:
         NotCommitted
     """
     _pass(operation_id, at=at)
+    reach("finality.after")
     _move_money(operation_id, at=at)
+    reach("settlement.after")
 
 
 @transaction.atomic
@@ -92,6 +99,7 @@ def _pass(operation_id: UUID, *, at: datetime) -> None:
     operations.start(initiation, at=at)
     window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
     move(window, to=WindowStatus.SETTLING, moves=WINDOW_MOVES)
+    reach("finality.between")
 
 
 @transaction.atomic
@@ -102,6 +110,7 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
     if window.status == WindowStatus.COMPLETED:
         return
     execution.settle(operation_id, at=at)
+    reach("settlement.between")
     initiation = operation.children.get(operation_type=OperationType.SETTLEMENT_INITIATION)
     move(initiation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
     move(window, to=WindowStatus.COMPLETED, moves=WINDOW_MOVES, processed_at=at)

@@ -16,6 +16,7 @@ from django.db.models import Count
 
 from clearing import digests, steps
 from clearing.checkpoints import STEPS
+from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
 from clearing.states import OPERATION_MOVES, CheckpointStatus, OperationStatus, OperationType
 from clearing.steps import OutOfTurn
@@ -99,12 +100,13 @@ def live_clearing(window_id: int) -> AtomicOperation | None:
     )
 
 
-def commit(operation_id: UUID, *, at: datetime) -> AtomicOperation:
+def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> AtomicOperation:
     """
     Commit the operation, once every checkpoint is Applied. A committed one is returned as it is.
 
     Raises:
         OperationStopped: it was rolled back, or is being.
+        LeaseLost: it was dispatched again since the caller's dispatch.
         OutOfTurn: a checkpoint is not applied.
     """
     with transaction.atomic():
@@ -112,6 +114,7 @@ def commit(operation_id: UUID, *, at: datetime) -> AtomicOperation:
         if operation.status == OperationStatus.COMMITTED and operation.rolling_back_at is None:
             return operation
         steps.refuse_stopped(operation)
+        steps.refuse_stale(operation_id, token)
         open_ = operation.checkpoints.exclude(status=CheckpointStatus.APPLIED).order_by("position").first()
         if open_ is not None:
             raise OutOfTurn(str(operation_id), "commit", open_.name)
@@ -162,6 +165,7 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         AlreadyFinal: the point of no return is passed.
         RollbackFailed: an undo failed; the operation is RollbackFailed and may be resumed by this call.
     """
+    reach("rollback.before")
     operation = _begin_rollback(operation_id, at=at, reason=reason)
     if operation.status in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
         return operation
@@ -171,6 +175,7 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         except Exception as failure:
             _mark_rollback_failed(operation_id, step.NAME, failure)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
+    reach("rollback.conclude")
     return _conclude_rollback(operation_id, at=at)
 
 

@@ -44,3 +44,36 @@ def seal(window_id: int) -> None:
     """Make PostgreSQL refuse any further row, without reading the rows there: 0.4 ms at a million."""
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {name(window_id)} ADD CONSTRAINT sealed CHECK (false) NOT VALID")
+
+
+def empty_into(window_id: int, *, target_id: int) -> int:
+    """
+    Move every row of a sealed partition into the window *target_id*, whose gate the caller has passed.
+
+    Keys follow, so a retry still finds its obligation; each row remembers the window it came from.
+
+    Returns:
+        How many rows moved.
+    """
+    source, target = name(window_id), name(target_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {target} ({ROW}, window_id, origin_window_id)"
+            f" SELECT {ROW}, %s, coalesce(origin_window_id, window_id) FROM {source} ORDER BY id",
+            [target_id],
+        )
+        moved: int = cursor.rowcount
+        cursor.execute(
+            "UPDATE clearing_obligationkey known SET window_id = %s"
+            f" FROM {source} obligation WHERE known.key = obligation.key",
+            [target_id],
+        )
+        assert cursor.rowcount == moved, "every obligation has its key"
+        cursor.execute(f"TRUNCATE {source}")
+    return moved
+
+
+ROW = (
+    "id, amount_minor, key, submitted_at, payer_id, payee_id, due_date, currency_id, priority, reference,"
+    " submitter, link"
+)

@@ -2,7 +2,8 @@
 The cycle of a window, drawn once, above the tasks it is made of.
 
 Celery only moves the work along: every task may be lost, doubled or late. What is done stands in the
-database, ``advance`` sends what is missing, and the sweep calls it for whatever was left behind.
+database, ``advance`` sends what is missing, and the sweep (``recovery``) calls it for whatever was left
+behind.
 """
 
 import logging
@@ -28,8 +29,10 @@ from clearing.checkpoints import (
     obligations_collected,
     window_status_changed,
 )
+from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
+from clearing.steps import LeaseLost
 from clearing_project.errors import Conflict
 
 logger = logging.getLogger(__name__)
@@ -91,20 +94,13 @@ def clear(
     with transaction.atomic():
         operation = operations.create(window, OperationType.WINDOW_CLEARING, reason=reason)
         operations.start(operation, at=at)
-        Dispatch.objects.create(operation=operation, next_at=at + _resend_after(0))
-    try:
-        steps.run_step(
-            operation.pk, window_status_changed.NAME, partial(_apply, window_status_changed, at=at), at=at
-        )
-    except Exception as failure:
-        operations.condemn(operation.pk, failure, at=at)
-        operations.roll_back(operation.pk, at=at)
-        raise
-    transaction.on_commit(lambda: _send(operation.pk))
+        Dispatch.objects.create(operation=operation, count=1, next_at=at + lease(0))
+    _take_window(operation, at=at)
+    transaction.on_commit(lambda: send(operation.pk))
     return operation
 
 
-def draw(operation: AtomicOperation) -> Any:
+def draw(operation: AtomicOperation, *, token: int) -> Any:
     """
     Draw what is missing of the cycle: collection, a chord over currencies, seal, instructions, settle.
 
@@ -115,19 +111,19 @@ def draw(operation: AtomicOperation) -> Any:
     applied = set(
         operation.checkpoints.filter(status=CheckpointStatus.APPLIED).values_list("name", flat=True)
     )
-    settling = instruct.si(key) | settle.si(key)
+    settling = instruct.si(key, token) | settle.si(key, token)
     canvas: Any  # the stubs do not know that a chord is a signature
     if instructions_generated.NAME in applied:
-        canvas = settle.si(key)
+        canvas = settle.si(key, token)
     elif netting_calculated.NAME in applied:
         canvas = settling
     else:
-        canvas = seal.si(key) | settling
-        header = [net_currency.si(key, currency) for currency in _to_net(operation, applied)]
+        canvas = seal.si(key, token) | settling
+        header = [net_currency.si(key, currency, token) for currency in _to_net(operation, applied)]
         if header:
             canvas = chord(header, canvas)
         if obligations_collected.NAME not in applied:
-            canvas = chain(collect.si(key), canvas)
+            canvas = chain(collect.si(key, token), canvas)
     canvas.on_error(roll_back.si(key))
     return canvas
 
@@ -139,85 +135,74 @@ def advance(operation_id: UUID) -> None:
     The same for a first start, the sweep and a resume; sending twice changes nothing but time.
     """
     operation = steps.get(operation_id)
+    message: Any = None
     if operation.rolling_back_at is not None:
-        roll_back.si(str(operation_id)).apply_async()
+        message = roll_back.si(str(operation_id))
     elif operation.status == OperationStatus.IN_PROGRESS:
-        if not _currencies(operation.window_id):
-            _finish_empty(operation, at=timezone.now())
+        _take_window(operation, at=timezone.now())
+        if _currencies(operation.window_id):
+            message = draw(operation, token=Dispatch.objects.get(pk=operation_id).count)
         else:
-            draw(operation).apply_async()
+            _finish_empty(operation, at=timezone.now())
     elif operation.status == OperationStatus.COMMITTED and operation.held_at is None:
-        settle.si(str(operation_id)).apply_async()
+        message = settle.si(str(operation_id))
+    if message is not None:
+        _publish(message)
 
 
-def sweep(*, at: datetime) -> int:
-    """
-    Advance live runs whose last dispatch is older than its back-off; safe to run concurrently.
+def send(operation_id: UUID) -> None:
+    """Advance, leaving it to the sweep when the broker is away."""
+    try:
+        advance(operation_id)
+    except BrokerAway as away:
+        logger.warning("operation %s waits for the sweep: %s", operation_id, away)
 
-    Returns:
-        How many were advanced.
-    """
-    due = Dispatch.objects.filter(next_at__lte=at).exclude(
-        operation__status__in=(OperationStatus.ROLLED_BACK, OperationStatus.FAILED)
-    )
-    due = due.exclude(operation__window__status__in=(WindowStatus.COMPLETED, WindowStatus.FAILED))
-    advanced = 0
-    for operation_id in due.order_by("next_at").values_list("operation_id", flat=True)[:100]:
-        with transaction.atomic():
-            dispatch = (
-                Dispatch.objects.select_for_update(skip_locked=True)
-                .filter(pk=operation_id, next_at__lte=at)
-                .first()
-            )
-            if dispatch is None:
-                continue
-            dispatch.count += 1
-            dispatch.next_at = at + _resend_after(dispatch.count)
-            dispatch.save(update_fields=["count", "next_at"])
-        _send(operation_id)
-        advanced += 1
-    return advanced
+
+def lease(attempts: int) -> timedelta:
+    """How long a dispatch may stay without a sign of life: doubled with each attempt, up to a bound."""
+    seconds: float = settings.CLEARING["LEASE_SECONDS"]
+    return timedelta(seconds=seconds * 2 ** min(attempts, BACK_OFF_DOUBLINGS_MAX))
 
 
 retried = shared_task(autoretry_for=TRANSIENT, retry_backoff=True, retry_backoff_max=30, max_retries=5)
 
 
 @retried
-def collect(operation_id: str) -> None:
+def collect(operation_id: str, token: int | None = None) -> None:
     """Freeze the window's obligations."""
-    _step(operation_id, obligations_collected)
+    _step(operation_id, obligations_collected, token)
 
 
 @retried
-def net_currency(operation_id: str, currency_id: int) -> None:
+def net_currency(operation_id: str, currency_id: int, token: int | None = None) -> None:
     """Net one currency; the first of them writes ahead that netting has started."""
-    key, at = UUID(operation_id), timezone.now()
+    key, at, name = UUID(operation_id), timezone.now(), netting_calculated.NAME
     with _condemning(key, at):
-        steps.begin(key, netting_calculated.NAME, at=at)
+        _renew(key, token, at=at)
+        steps.begin(key, name, at=at, token=token)
         netted = netting_calculated.compute(steps.get(key), currency_id)
-        steps.run_part(
-            key, netting_calculated.NAME, lambda operation: netting_calculated.store(operation, netted)
-        )
+        reach("currency.computed")
+        steps.run_part(key, name, partial(netting_calculated.store, netted=netted), token=token)
 
 
 @retried
-def seal(operation_id: str) -> None:
+def seal(operation_id: str, token: int | None = None) -> None:
     """Hold that every currency is netted."""
-    _step(operation_id, netting_calculated)
+    _step(operation_id, netting_calculated, token)
 
 
 @retried
-def instruct(operation_id: str) -> None:
+def instruct(operation_id: str, token: int | None = None) -> None:
     """Issue the instructions and reserve the funds."""
-    _step(operation_id, instructions_generated)
+    _step(operation_id, instructions_generated, token)
 
 
 @retried
-def settle(operation_id: str) -> None:
+def settle(operation_id: str, token: int | None = None) -> None:
     """Commit, and pass the point of no return unless the run is held for a release."""
     key, at = UUID(operation_id), timezone.now()
     with _condemning(key, at):
-        held = finality.commit(key, at=at)
+        held = finality.commit(key, at=at, token=token)
     if not held:
         finality.settle(key, at=at)
 
@@ -232,28 +217,54 @@ def roll_back(operation_id: str) -> None:
 
 @contextmanager
 def _condemning(operation_id: UUID, at: datetime) -> Iterator[None]:
-    """Mark the operation for rollback when its step fails; a passing outage is retried instead."""
+    """
+    Mark the operation for rollback when its step fails.
+
+    A passing outage is retried instead; who has lost the lease has no say.
+    """
     try:
         yield
-    except TRANSIENT:
+    except (*TRANSIENT, LeaseLost):
         raise
     except Exception as failure:
         operations.condemn(operation_id, failure, at=at)
         raise
 
 
-def _step(operation_id: str, step: Step) -> None:
+def _step(operation_id: str, step: Step, token: int | None) -> None:
     key, at = UUID(operation_id), timezone.now()
     with _condemning(key, at):
-        steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at)
+        _renew(key, token, at=at)
+        steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at, token=token)
 
 
-def _send(operation_id: UUID) -> None:
-    """Advance, leaving it to the sweep when the broker is away."""
+def _renew(operation_id: UUID, token: int | None, *, at: datetime) -> None:
+    """Give a sign of life: whoever holds the latest dispatch has a fresh lease from here on."""
+    if token is not None:
+        ends_at = at + lease(0)
+        Dispatch.objects.filter(pk=operation_id, count=token, next_at__lt=ends_at).update(next_at=ends_at)
+
+
+def _publish(message: Any) -> None:
+    """Hand a message to the broker; losing or doubling it is a fault the sweep and the steps make good."""
+    action = reach("publish.before")
+    if action != "drop":
+        message.apply_async()
+    if action == "duplicate":
+        message.apply_async()
+    reach("publish.after")
+
+
+def _take_window(operation: AtomicOperation, *, at: datetime) -> None:
+    """Apply the first checkpoint, so that whoever asked sees the window Processing."""
     try:
-        advance(operation_id)
-    except BrokerAway as away:
-        logger.warning("operation %s waits for the sweep: %s", operation_id, away)
+        steps.run_step(
+            operation.pk, window_status_changed.NAME, partial(_apply, window_status_changed, at=at), at=at
+        )
+    except Exception as failure:
+        operations.condemn(operation.pk, failure, at=at)
+        operations.roll_back(operation.pk, at=at)
+        raise
 
 
 def _finish_empty(operation: AtomicOperation, *, at: datetime) -> None:
@@ -288,8 +299,3 @@ def _currencies(window_id: int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT DISTINCT currency_id FROM {partitions.name(window_id)} ORDER BY 1")
         return [row[0] for row in cursor.fetchall()]
-
-
-def _resend_after(count: int) -> timedelta:
-    seconds: int = settings.CLEARING["RESEND_AFTER_SECONDS"]
-    return timedelta(seconds=seconds * 2 ** min(count, BACK_OFF_DOUBLINGS_MAX))

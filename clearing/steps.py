@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from clearing import digests
 from clearing.checkpoints import Step
+from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint
 from clearing.states import (
     CHECKPOINT_MOVES,
@@ -54,6 +55,14 @@ class OperationStopped(Conflict):
     code = "operation_stopped"
     fields = ("operation_id", "status")
     message = "Operation {operation_id} is {status}; none of its steps may write any more."
+
+
+class LeaseLost(Conflict):
+    """The operation was dispatched again; whoever comes with an older dispatch may write nothing."""
+
+    code = "lease_lost"
+    fields = ("operation_id", "token")
+    message = "Operation {operation_id} was dispatched again after dispatch {token}."
 
 
 class UndoIncomplete(Conflict):
@@ -98,15 +107,20 @@ def find_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
     return found
 
 
-def begin(operation_id: UUID, name: str, *, at: datetime) -> None:
+def begin(operation_id: UUID, name: str, *, at: datetime, token: int | None = None) -> None:
     """
     Write ahead that the step is Started, in a transaction of its own. May be repeated.
 
+    Args:
+        token: of the dispatch that brought the caller here; None outside a worker.
+
     Raises:
         OperationStopped, OutOfTurn, UnknownCheckpoint
+        LeaseLost: the operation was dispatched again since, and belongs to others.
     """
+    reach(f"{name}.begin.before")
     with transaction.atomic():
-        operation = _lock_to_write(operation_id)
+        operation = _lock_to_write(operation_id, token)
         checkpoint = _lock_checkpoint(operation_id, name)
         _refuse_out_of_turn(operation_id, checkpoint)
         if checkpoint.status == CheckpointStatus.PLANNED:
@@ -121,18 +135,25 @@ def begin(operation_id: UUID, name: str, *, at: datetime) -> None:
                 digest_before=digest,
             )
             _start_child(operation, name, at=at)
+    reach(f"{name}.begin.after")
 
 
-def run_part(operation_id: UUID, name: str, work: Callable[[AtomicOperation], None]) -> None:
+def run_part(
+    operation_id: UUID,
+    name: str,
+    work: Callable[[AtomicOperation], None],
+    *,
+    token: int | None = None,
+) -> None:
     """
     Do one part of a Started step that fans out; *work* must find its own part done when repeated.
 
     Raises:
-        OperationStopped
+        OperationStopped, LeaseLost
         OutOfTurn: the step was not begun, so a rollback would not know of the part.
     """
     with transaction.atomic():
-        operation = _lock_to_write(operation_id)
+        operation = _lock_to_write(operation_id, token)
         checkpoint = find_checkpoint(operation_id, name)
         if checkpoint.status == CheckpointStatus.PLANNED:
             raise OutOfTurn(str(operation_id), name, "its own start")
@@ -140,7 +161,14 @@ def run_part(operation_id: UUID, name: str, work: Callable[[AtomicOperation], No
             work(operation)
 
 
-def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], None], *, at: datetime) -> bool:
+def run_step(
+    operation_id: UUID,
+    name: str,
+    work: Callable[[AtomicOperation], None],
+    *,
+    at: datetime,
+    token: int | None = None,
+) -> bool:
     """
     Do a step once: write ahead, then *work* and the Applied mark in one transaction.
 
@@ -148,19 +176,22 @@ def run_step(operation_id: UUID, name: str, work: Callable[[AtomicOperation], No
         False if the step was applied before; *work* was not called.
 
     Raises:
-        OperationStopped, OutOfTurn, and whatever *work* raises; then nothing of it is kept.
+        OperationStopped, LeaseLost, OutOfTurn, and whatever *work* raises; then nothing of it is kept.
     """
     since = perf_counter()
-    begin(operation_id, name, at=at)
+    begin(operation_id, name, at=at, token=token)
+    reach(f"{name}.before")
     with transaction.atomic():
-        operation = _lock_to_write(operation_id)
+        operation = _lock_to_write(operation_id, token)
         checkpoint = _lock_checkpoint(operation_id, name)
         if checkpoint.status == CheckpointStatus.APPLIED:
             return False
         work(operation)
+        reach(f"{name}.between")
         done_at = at + timedelta(seconds=perf_counter() - since)
         move(checkpoint, to=CheckpointStatus.APPLIED, moves=CHECKPOINT_MOVES, applied_at=done_at)
         _end_child(operation_id, name, OperationStatus.COMMITTED, at=done_at)
+    reach(f"{name}.after")
     return True
 
 
@@ -171,16 +202,19 @@ def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
     Raises:
         UndoIncomplete: the state is not the one the step began with; nothing of the undo is kept.
     """
+    reach(f"{step.NAME}.undo.before")
     with transaction.atomic():
         operation = lock(operation_id)
         checkpoint = Checkpoint.objects.filter(operation_id=operation_id, name=step.NAME).first()
         if checkpoint is None or checkpoint.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
             return
         step.undo(operation, at=at)
+        reach(f"{step.NAME}.undo.between")
         if digests.of(operation) != checkpoint.digest_before:
             raise UndoIncomplete(str(operation_id), step.NAME)
         move(checkpoint, to=CheckpointStatus.UNDONE, moves=CHECKPOINT_MOVES, undone_at=at)
         _end_child(operation_id, step.NAME, OperationStatus.ROLLED_BACK, at=at)
+    reach(f"{step.NAME}.undo.after")
 
 
 def lock(operation_id: UUID) -> AtomicOperation:
@@ -214,12 +248,31 @@ def refuse_stopped(operation: AtomicOperation) -> None:
         raise OperationStopped(str(operation.pk), operation.status)
 
 
-def _lock_to_write(operation_id: UUID) -> AtomicOperation:
+def refuse_stale(operation_id: UUID, token: int | None) -> None:
+    """
+    Refuse a caller whose dispatch is not the latest; until our transaction ends there is no later one.
+
+    Raises:
+        LeaseLost
+    """
+    if token is None:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count FROM clearing_dispatch WHERE operation_id = %s FOR SHARE", [operation_id]
+        )
+        row = cursor.fetchone()
+    if row is None or row[0] != token:
+        raise LeaseLost(str(operation_id), token)
+
+
+def _lock_to_write(operation_id: UUID, token: int | None) -> AtomicOperation:
     """Read the operation FOR SHARE: steps run side by side, commit and rollback wait for them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM clearing_atomicoperation WHERE id = %s FOR SHARE", [operation_id])
     operation = get(operation_id)
     refuse_stopped(operation)
+    refuse_stale(operation_id, token)
     return operation
 
 

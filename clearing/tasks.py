@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from clearing import operations, pipeline, windows
+from clearing import operations, recovery, windows
 from clearing.states import Region
 
 
@@ -20,7 +20,7 @@ def tick() -> None:
 @shared_task
 def sweep() -> None:
     """Finish what a lost message left behind."""
-    pipeline.sweep(at=timezone.now())
+    recovery.sweep(at=timezone.now())
 
 
 @shared_task

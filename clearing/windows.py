@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from clearing import calendar, operations, partitions, pipeline
 from clearing.calendar import Schedule
 from clearing.events import outbox
-from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule
+from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
@@ -109,6 +109,20 @@ def accepting(region: Region) -> ClearingWindow:
     if window is None:
         raise NoAcceptingWindow(region.value)
     return window
+
+
+def enter(region: Region) -> ClearingWindow:
+    """
+    Return the region's accepting window with its gate passed: it does not close before our transaction ends.
+
+    Raises:
+        NoAcceptingWindow
+    """
+    while True:
+        window = accepting(region)
+        partitions.pass_gate(window.pk)
+        if ClearingWindow.objects.filter(pk=window.pk, status=WindowStatus.OPEN).exists():
+            return window  # else it closed while we stood at the gate: the next one is open
 
 
 def open_window(
@@ -212,6 +226,39 @@ def close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Clearing
     if window.status == WindowStatus.OPEN:
         window = begin_close(window, at=at, reason=reason)
     return finish_close(window, at=at)
+
+
+def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
+    """
+    Give a rolled-back window up: Failed, and its obligations move to the region's accepting window.
+
+    Nothing is lost or doubled: the sum over windows stays the sum of what was accepted.
+
+    Raises:
+        IllegalMove: it is not rolled back.
+        NoAcceptingWindow: nowhere to move them to; the window stays as it is.
+        AlreadyProcessing: a run of it is live.
+    """
+    with transaction.atomic():
+        window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
+        live = operations.live_clearing(window.pk)
+        if live is not None:
+            raise operations.AlreadyProcessing(window.pk, str(live.pk))
+        move(window, to=WindowStatus.FAILED, moves=WINDOW_MOVES, processed_at=at)
+        target = enter(Region(window.region))
+        count = partitions.empty_into(window.pk, target_id=target.pk)
+        rolled = RollOn.objects.create(
+            source=window, target=target, reason=reason, obligations_count=count, rolled_at=at
+        )
+        outbox.append(
+            window.pk,
+            EventType.FAILED,
+            at=at,
+            reason=reason,
+            rolled_on_to_window_id=target.pk,
+            obligations_count=count,
+        )
+    return rolled
 
 
 def keep(region: Region, *, at: datetime) -> None:

@@ -83,7 +83,7 @@ DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"].get("OPTIONS", {}),
     "connect_timeout": 5,
     "options": "-c lock_timeout=15000 -c statement_timeout=300000"
-    " -c idle_in_transaction_session_timeout=60000 -c client_connection_check_interval=2000",
+    " -c idle_in_transaction_session_timeout=20000 -c client_connection_check_interval=2000",
 }
 if env.bool("DATABASE_POOL", default=False):  # web and gRPC; never under the worker's prefork
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 5, "max_size": 20, "timeout": 10}
@@ -144,8 +144,10 @@ CLEARING = {
     "NETTING_MODE": env.str("CLEARING_NETTING_MODE", default="multilateral"),  # a region may differ
     "SHORTFALL_POLICY": env.str("CLEARING_SHORTFALL_POLICY", default="fail"),
     "RETENTION_DAYS": env.int("CLEARING_RETENTION_DAYS", default=90),
-    "RESEND_AFTER_SECONDS": env.int("CLEARING_RESEND_AFTER_SECONDS", default=30),
-    "TICK_SECONDS": env.int("CLEARING_TICK_SECONDS", default=5),
+    "LEASE_SECONDS": env.float("CLEARING_LEASE_SECONDS", default=20.0),
+    "ATTEMPTS_MAX": env.int("CLEARING_ATTEMPTS_MAX", default=6),
+    "RUNS_MAX": env.int("CLEARING_RUNS_MAX", default=3),
+    "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 
 # --- REST --------------------------------------------------------------------------------------

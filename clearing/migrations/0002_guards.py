@@ -13,6 +13,7 @@ CREATE TABLE clearing_obligation (
     submitted_at timestamptz NOT NULL,
     payer_id integer NOT NULL,
     payee_id integer NOT NULL,
+    origin_window_id bigint,
     due_date date,
     currency_id smallint NOT NULL,
     priority smallint NOT NULL,
@@ -54,9 +55,18 @@ CREATE TRIGGER legal_move BEFORE INSERT OR UPDATE ON clearing_checkpoint
 
 CREATE TRIGGER never_deleted BEFORE DELETE ON clearing_clearingwindow
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- Once written, the moment of finality is neither changed nor lost with its row.
+CREATE TRIGGER finality_is_fixed BEFORE UPDATE OF final_at ON clearing_atomicoperation
+    FOR EACH ROW WHEN (OLD.final_at IS NOT NULL AND NEW.final_at IS DISTINCT FROM OLD.final_at)
+    EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER finality_is_kept BEFORE DELETE ON clearing_atomicoperation
+    FOR EACH ROW WHEN (OLD.final_at IS NOT NULL) EXECUTE FUNCTION refuse_change();
 """
 
 MOVES_BACK = """
+DROP TRIGGER finality_is_kept ON clearing_atomicoperation;
+DROP TRIGGER finality_is_fixed ON clearing_atomicoperation;
 DROP TRIGGER never_deleted ON clearing_clearingwindow;
 DROP TRIGGER legal_move ON clearing_checkpoint;
 DROP TRIGGER legal_move ON clearing_atomicoperation;

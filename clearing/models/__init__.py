@@ -10,7 +10,7 @@ from clearing.models.netting import (
     NettingResult,
     ResidualPair,
 )
-from clearing.models.obligations import Obligation, ObligationKey
+from clearing.models.obligations import Obligation, ObligationKey, RollOn
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
 from clearing.models.windows import ClearingWindow, RegionSchedule, WindowMetrics
 
@@ -30,6 +30,7 @@ __all__ = [
     "ObligationKey",
     "RegionSchedule",
     "ResidualPair",
+    "RollOn",
     "WindowEvent",
     "WindowMetrics",
 ]

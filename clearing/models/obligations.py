@@ -34,6 +34,7 @@ class Obligation(models.Model):
     )
     currency = models.ForeignKey(Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     priority = models.SmallIntegerField(default=0)
+    origin_window_id = models.BigIntegerField(null=True, help_text="first window, if it was rolled on")
     due_date = models.DateField(null=True)
     reference = models.CharField(max_length=64)
     submitter = models.CharField(max_length=32)
@@ -49,3 +50,16 @@ class ObligationKey(models.Model):
     key = models.UUIDField(primary_key=True)
     window_id = models.BigIntegerField()
     obligation_id = models.BigIntegerField()
+
+
+class RollOn(models.Model):
+    """Obligations moved on as a whole from a window that was given up."""
+
+    source = models.OneToOneField(ClearingWindow, on_delete=models.PROTECT, related_name="rolled_on")
+    target = models.ForeignKey(ClearingWindow, on_delete=models.PROTECT, related_name="rolled_in")
+    reason = models.TextField()
+    obligations_count = models.BigIntegerField()
+    rolled_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-rolled_at"]

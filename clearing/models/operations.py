@@ -96,13 +96,17 @@ class Checkpoint(models.Model):
 
 
 class Dispatch(models.Model):
-    """When an operation's canvas was last sent; a row of its own, so that it never waits for a step."""
+    """
+    Who may work on an operation, and until when; a row of its own, so that it never waits for a step.
+
+    Each dispatch of the canvas counts up; the count is the fencing token that its tasks carry.
+    """
 
     operation = models.OneToOneField(
         AtomicOperation, on_delete=models.CASCADE, primary_key=True, related_name="dispatch"
     )
     count = models.PositiveIntegerField(default=0)
-    next_at = models.DateTimeField(help_text="sent again from here on, if the operation is still live")
+    next_at = models.DateTimeField(help_text="end of the lease: dispatched again from here on, if still live")
 
     class Meta:
         verbose_name_plural = "dispatches"

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from clearing import partitions, windows
-from clearing.models import ClearingWindow
+from clearing import windows
 from clearing.obligations.items import (
     BATCH_MAX,
     Intake,
@@ -23,19 +22,8 @@ from clearing.obligations.items import (
 )
 from clearing.obligations.screen import Fault, screen
 from clearing.obligations.store import Known, store
-from clearing.states import Region, WindowStatus
-from clearing_project.errors import Unavailable
+from clearing.states import Region
 from settlement import participants
-
-CLOSES_MET_MAX = 10
-
-
-class WindowsKeepClosing(Unavailable):
-    """Every window we turned to closed before we got in."""
-
-    code = "windows_keep_closing"
-    fields = ("region",)
-    message = "Windows of {region} closed faster than the obligations could enter; try again."
 
 
 def submit(
@@ -53,7 +41,7 @@ def submit(
     one's id, in whichever window it is. With *all_or_nothing* one fault rejects the whole call.
 
     Raises:
-        NoItems, TooManyItems, NoAcceptingWindow, WindowsKeepClosing
+        NoItems, TooManyItems, NoAcceptingWindow
         ObligationsRejected, ObligationsConflict: with *all_or_nothing*; nothing was written.
     """
     if not submissions:
@@ -61,25 +49,19 @@ def submit(
     if len(submissions) > BATCH_MAX:
         raise TooManyItems(len(submissions), BATCH_MAX)
     directory = participants.directory()
-    for _ in range(CLOSES_MET_MAX):
-        with transaction.atomic():
-            window = windows.accepting(region)
-            partitions.pass_gate(window.pk)
-            if not ClearingWindow.objects.filter(pk=window.pk, status=WindowStatus.OPEN).exists():
-                continue  # it closed while we stood at the gate: the next one is open
-            screened = screen(submissions, directory, submitter=submitter, cutoff_at=window.cutoff_at)
-            faults, items = screened.faults, screened.items
-            repeats = _set_repeats_aside(items, faults)
-            if faults and all_or_nothing:
-                raise _refusal(submissions, faults)
-            known = store(window.pk, list(items.values()), submitter=submitter, at=at) if items else {}
-            _compare({**items, **repeats}, known, faults)
-            if faults and all_or_nothing:
-                raise _refusal(submissions, faults)
-            return Intake(
-                window.pk, _outcomes(submissions, items, repeats, known, faults=faults, window_id=window.pk)
-            )
-    raise WindowsKeepClosing(region.value)
+    with transaction.atomic():
+        window = windows.enter(region)
+        screened = screen(submissions, directory, submitter=submitter, cutoff_at=window.cutoff_at)
+        faults, items = screened.faults, screened.items
+        repeats = _set_repeats_aside(items, faults)
+        if faults and all_or_nothing:
+            raise _refusal(submissions, faults)
+        known = store(window.pk, list(items.values()), submitter=submitter, at=at) if items else {}
+        _compare({**items, **repeats}, known, faults)
+        if faults and all_or_nothing:
+            raise _refusal(submissions, faults)
+    outcomes = _outcomes(submissions, items, repeats, known, faults=faults, window_id=window.pk)
+    return Intake(window.pk, outcomes)
 
 
 def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict[int, Item]:

@@ -1,0 +1,96 @@
+"""
+Go on where a lost message, a killed worker or an outage left a window: back before the commit, forward after.
+
+Everything here may run twice and side by side. Attempts are bounded: a run that gets no further is rolled
+back, a window whose runs keep failing for reasons that may pass is cleared again a few times and then
+given up, its obligations moved on. After the point of no return there is no bound: only forward.
+"""
+
+import logging
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from clearing import operations, pipeline, windows
+from clearing.models import AtomicOperation, ClearingWindow, Dispatch
+from clearing.states import FINAL_WINDOW, OperationStatus, OperationType, WindowStatus
+from clearing_project.errors import ClearingError, Conflict
+
+logger = logging.getLogger(__name__)
+
+SWEPT_MAX = 100
+PASSING = ("attempts_exhausted", "internal_error", "unavailable")  # causes that may be gone next time
+
+
+class AttemptsExhausted(Conflict):
+    """The run was sent again and again and got no further."""
+
+    code = "attempts_exhausted"
+    fields = ("operation_id", "attempts")
+    message = "Operation {operation_id} got no further in {attempts} attempts."
+
+
+def sweep(*, at: datetime) -> int:
+    """
+    Advance live runs whose lease has ended, and clear again what was rolled back for a passing cause.
+
+    Returns:
+        How many runs and windows were taken further.
+    """
+    return sum(_advance(dispatch, at=at) for dispatch in _due(at)) + _clear_again(at=at)
+
+
+def _due(at: datetime) -> list[Dispatch]:
+    """List the dispatches of live runs whose lease has ended, the longest waiting first."""
+    ended = (OperationStatus.ROLLED_BACK, OperationStatus.FAILED)
+    over = Q(operation__status__in=ended)
+    settled = Q(operation__status=OperationStatus.COMMITTED, operation__window__status__in=FINAL_WINDOW)
+    held = Q(operation__held_at__isnull=False, operation__final_at=None)
+    due = Dispatch.objects.filter(next_at__lte=at).exclude(over | settled | held)
+    return list(due.order_by("next_at")[:SWEPT_MAX])
+
+
+def _advance(found: Dispatch, *, at: datetime) -> bool:
+    """Take the lease and send what is missing; False if another sweep or a step in flight has it."""
+    with transaction.atomic():
+        dispatch = (
+            Dispatch.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(pk=found.pk, next_at__lte=at)
+            .first()
+        )
+        if dispatch is None:
+            return False
+        dispatch.count += 1
+        dispatch.next_at = at + pipeline.lease(dispatch.count - 1)
+        dispatch.save(update_fields=["count", "next_at"])
+    if dispatch.count > settings.CLEARING["ATTEMPTS_MAX"]:
+        operations.condemn(dispatch.pk, AttemptsExhausted(str(dispatch.pk), dispatch.count), at=at)
+    try:
+        pipeline.send(dispatch.pk)
+    except ClearingError as refused:
+        logger.warning("operation %s: %s", dispatch.pk, refused)
+    return True
+
+
+def _clear_again(*, at: datetime) -> int:
+    """Clear rolled-back windows again where the cause may have passed; give up after so many runs."""
+    taken = 0
+    for window in ClearingWindow.objects.filter(status=WindowStatus.ROLLED_BACK).order_by("id"):
+        runs = AtomicOperation.objects.filter(window=window, operation_type=OperationType.WINDOW_CLEARING)
+        last = runs.order_by("-created_at").first()
+        if last is None or last.status != OperationStatus.ROLLED_BACK or last.error_code not in PASSING:
+            continue
+        assert last.completed_at is not None, "an ended run has its moment"
+        if last.completed_at + pipeline.lease(runs.count() - 1) > at:
+            continue
+        try:
+            if runs.count() >= settings.CLEARING["RUNS_MAX"]:
+                windows.give_up(window, at=at, reason=f"{runs.count()} runs failed: {last.error_message}")
+            else:
+                pipeline.clear(window, at=at, reason=f"again after {last.error_code}")
+            taken += 1
+        except ClearingError as overtaken:
+            logger.info("window %s: %s", window.pk, overtaken)
+    return taken
