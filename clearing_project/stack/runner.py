@@ -21,13 +21,12 @@ from typing import Self
 
 from rich.console import Console
 
-from clearing_project.errors import Conflict
+from clearing_project.errors import Conflict, Unavailable
 from clearing_project.stack import probes
 from clearing_project.stack.children import MIGRATE, Child, Site, children
 from clearing_project.stack.postgres import EmbeddedPostgres
 from clearing_project.stack.processes import (
     POLL_SECONDS,
-    NotReady,
     Process,
     adopt_orphans,
     end_left_behind,
@@ -44,7 +43,7 @@ from clearing_project.stack.servers import (
 )
 
 READY_SECONDS = 120.0
-GIVEN_SECONDS = 15.0
+GIVEN_SECONDS = 5.0
 LOCK_SECONDS = 2.0
 RESTART_SPAN_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,6 +62,14 @@ class AlreadyRunning(Conflict):
     message = (
         "A stack runs on {directory} already (process {pid}). Stop it, or set DATA_DIR to another folder."
     )
+
+
+class ServerUnreachable(Unavailable):
+    """A server named in the environment does not answer."""
+
+    code = "server_unreachable"
+    fields = ("variable", "seconds", "reason")
+    message = "{variable} names a server that does not answer for {seconds} s: {reason}"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -226,9 +233,7 @@ class Stack:
         while reason := _reason(probe):
             self._refuse_interrupt()
             if time.monotonic() - since > GIVEN_SECONDS:
-                raise NotReady(
-                    server.name, round(GIVEN_SECONDS), reason, server.variable, "    (not started by us)"
-                )
+                raise ServerUnreachable(server.variable, round(GIVEN_SECONDS), reason)
             time.sleep(POLL_SECONDS)
         self._tell(server.name, since, f"as named in {server.variable}")
 

@@ -19,7 +19,7 @@ from clearing_project.stack import runtime
 from clearing_project.stack.children import WORKER_RESTARTS_MAX
 from clearing_project.stack.postgres import EmbeddedPostgres
 from clearing_project.stack.processes import end_left_behind, left_behind
-from clearing_project.stack.servers import EmbeddedRedis
+from clearing_project.stack.servers import EmbeddedRedis, free_port
 
 SMALL = "tests.cycle.small_stack"
 READY_SECONDS = 60.0
@@ -179,6 +179,13 @@ def test_a_second_stack_in_the_same_folder_is_refused(run: Callable[..., Runner]
     assert second.ended() == 1
     assert f"A stack runs on {first.directory} already (process {first.process.pid})" in second.printed
     assert first.process.poll() is None
+
+
+def test_a_named_server_that_is_away_is_named_in_the_error(run: Callable[..., Runner]) -> None:
+    runner = run(NATS_URL=f"nats://127.0.0.1:{free_port('127.0.0.1')}")
+
+    assert runner.ended() == 1
+    assert "NATS_URL names a server that does not answer" in runner.printed
 
 
 def test_taken_ports_are_left_alone(run: Callable[..., Runner]) -> None:
