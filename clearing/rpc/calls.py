@@ -8,7 +8,6 @@ from clearing import operations, pipeline, steps, windows
 from clearing.rpc import messages
 from clearing.rpc.callers import Caller
 from clearing.rpc.pb import clearing_pb2 as pb
-from clearing.states import OperationStatus
 from clearing_project.errors import Conflict, Invalid
 
 REASON_MAX = 500
@@ -28,17 +27,6 @@ class OperationIdInvalid(Invalid):
     code = "operation_id_invalid"
     fields = ("operation_id",)
     message = "{operation_id!r} is not a UUID."
-
-
-class SettlementHeld(Conflict):
-    """The window is cleared, and its settlement waits for a release."""
-
-    code = "settlement_held"
-    fields = ("window_id", "operation_id")
-    message = (
-        "Window {window_id} is cleared by operation {operation_id}, and its settlement is held;"
-        " force_settlement releases it."
-    )
 
 
 class NothingToRollBack(Conflict):
@@ -112,18 +100,14 @@ class Calls:
 
     def process_window(self, request: pb.ProcessWindowRequest) -> pb.ProcessWindowResponse:
         """
-        Start clearing a window; or, if forced to, release the settlement of one that is cleared and held.
+        Start clearing a window; if forced to, also release the settlement of one that is cleared and held.
 
         Raises:
-            UnknownWindow, CutoffNotReached, WindowFinal, AlreadyProcessing, SettlementHeld
+            UnknownWindow, CutoffNotReached, WindowFinal, AlreadyProcessing, RunHeld
         """
         window = windows.get(request.window_id)
-        held = operations.live_clearing(window.pk)
-        is_held = held is not None and held.status == OperationStatus.COMMITTED and held.final_at is None
-        if held is not None and is_held and not request.force_settlement:
-            raise SettlementHeld(window.pk, str(held.pk))
-        operation = pipeline.clear(window, at=self.at)
-        done = "settlement released for" if is_held else "started as"
+        operation = pipeline.clear(window, at=self.at, release=request.force_settlement)
+        done = "started as" if operation.held_at is None else "settlement released for"
         return pb.ProcessWindowResponse(
             success=True,
             message=f"Clearing of window {window.pk}: {done} operation {operation.pk}.",

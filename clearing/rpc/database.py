@@ -50,8 +50,11 @@ class Database:
         finally:
             self._waiting -= 1
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for the calls that have begun and close every connection."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for used in self._connections:
             used.inc_thread_sharing()  # its own thread is gone

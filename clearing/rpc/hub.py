@@ -150,6 +150,8 @@ class Hub:
                         topic.take(items)
             except AWAY as away:
                 logger.warning("streams wait for the database: %s", away)
+            except Exception:
+                logger.exception("a round of the streams failed")
             await asyncio.sleep(POLL_SECONDS)
 
     @contextlib.asynccontextmanager

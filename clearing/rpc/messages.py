@@ -11,10 +11,22 @@ from clearing.queries import ResultError
 from clearing.rpc.callers import Caller
 from clearing.rpc.pb import clearing_pb2 as pb
 from clearing.rpc.topics import Standing
+from clearing.states import EventType
 from netting import money
 from settlement.models import SettlementInstruction
 
 BPS = 10_000
+UPDATES = frozenset(
+    {
+        EventType.OPENED,
+        EventType.CLOSING,
+        EventType.CLOSED,
+        EventType.PROCESSING,
+        EventType.COMPLETED,
+        EventType.FAILED,
+        EventType.ROLLED_BACK,
+    }
+)  # the promised kinds; other events of a window go to NATS and REST alone
 FOR_STAFF = ("error_message", "reason")  # may name another participant
 
 

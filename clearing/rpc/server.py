@@ -13,7 +13,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from clearing.rpc.database import Database
-from clearing.rpc.errors import AWAY
 from clearing.rpc.guard import SERVICE, Guard
 from clearing.rpc.hub import Hub
 from clearing.rpc.pb import clearing_pb2_grpc
@@ -88,8 +87,8 @@ async def serving(address: str) -> AsyncIterator[int]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        database.close()
-        watching.close()
+        await database.close()
+        await watching.close()
 
 
 async def run(address: str, *, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -110,8 +109,8 @@ async def _tell_health(told: health.aio.HealthServicer, database: Database) -> N
         try:
             await database.call(_ask_database)
             await _tell(told, SERVING)
-        except AWAY as away:
-            logger.warning("not serving: the database is away: %s", away)
+        except Exception as trouble:
+            logger.warning("not serving: the database does not answer: %s", trouble)
             await _tell(told, NOT_SERVING)
         await asyncio.sleep(HEALTH_SECONDS)
 

@@ -1,6 +1,6 @@
 """Our service: unary methods go to threads, streams to the hub."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from clearing import windows
 from clearing.events import feed
+from clearing.events.feed import Cursor
+from clearing.models import WindowEvent
 from clearing.rpc import messages
 from clearing.rpc.callers import CALLER, Caller
 from clearing.rpc.calls import Calls
@@ -79,14 +81,13 @@ class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
             await context.send_initial_metadata(())
             while resume_after:
                 missed = await self._database.call(partial(feed.after, region, cursor))
-                for event in missed:
-                    cursor.advance(event)
+                for event in _updates(missed, cursor):
                     yield messages.window_update(event, cursor, region=region, caller=caller)
                 if len(missed) < feed.BATCH_MAX:
                     break
             async for event in subscription.items():
-                if cursor.advance(event):
-                    yield messages.window_update(event, cursor, region=region, caller=caller)
+                for update in _updates([event], cursor):
+                    yield messages.window_update(update, cursor, region=region, caller=caller)
 
     async def StreamSettlementStatus(
         self, request: pb.StreamSettlementRequest, context: Context
@@ -111,3 +112,10 @@ class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
 
 def _may_see(caller: Caller, standing: Standing) -> bool:
     return caller.sees_all or caller.participant_id in (standing.payer_id, standing.payee_id)
+
+
+def _updates(events: list[WindowEvent], cursor: Cursor) -> Iterator[WindowEvent]:
+    """Yield what the reader at *cursor* has not read, one at a time, the cursor moving along."""
+    for event in events:
+        if cursor.advance(event) and event.event_type in messages.UPDATES:
+            yield event
