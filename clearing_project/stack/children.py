@@ -13,6 +13,7 @@ from clearing_project.stack.secret import secret
 
 WEB_THREADS = 16
 WORKER_RESTARTS_MAX = 5
+POOLED = {"DATABASE_POOL": "true"}  # many threads share few connections; never under a worker's prefork
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def children(site: Site) -> list[Child]:
         _web(site),
         *(_worker(site, number) for number in range(1, site.workers + 1)),
         Child("tick", ("manage.py", "tick"), once=True),  # opens the windows that are due now
-        Child("grpc", ("manage.py", "grpc_server"), probes.grpc_health(site.grpc_address)),
+        Child(
+            "grpc", ("manage.py", "grpc_server"), probes.grpc_health(site.grpc_address), environment=POOLED
+        ),
         _celery(site, "beat", "beat", "--pidfile=", says="beat: Starting"),
         Child("relay", ("manage.py", "relay"), probes.log_says(site.log("relay"), "relay ready")),
         _flower(site),
@@ -134,7 +137,7 @@ def _web(site: Site) -> Child:
     options = f"--bind={host}:{site.http_port} --worker-class=gthread --workers=2 --threads={WEB_THREADS}"
     logs = "--access-logfile=- --graceful-timeout=5 --no-control-socket --preload"
     command = ("-m", "gunicorn", "clearing_project.wsgi:application", *options.split(), *logs.split())
-    return Child("web", command, probes.http(f"{site.http_url}/health/ready"))
+    return Child("web", command, probes.http(f"{site.http_url}/health/ready"), environment=POOLED)
 
 
 def _worker(site: Site, number: int) -> Child:
