@@ -5,6 +5,7 @@ Netting against its floors, and what each mode achieves on networks as they occu
 """
 
 import csv
+import gc
 import os
 import sys
 import time
@@ -78,8 +79,11 @@ def _at(size: int) -> Iterator[Row]:
 def _closed_forms(network: Network, pairs: Pairs) -> Iterator[Row]:
     payers, payees, amounts = network
     size = len(amounts)
-    memory = best(lambda: (payers.sum(), payees.sum(), amounts.sum()))
-    positions = best(lambda: multilateral.positions(payers, payees, amounts))
+    memory, positions = side_by_side(
+        lambda: (payers.sum(), payees.sum(), amounts.sum()),
+        lambda: multilateral.positions(payers, payees, amounts),
+        tries=9,
+    )
     yield Row("net positions", size, positions, "memory pass over the same bytes", memory, limit=20)
     keys = payers * (1 << 31) + payees
     ordering = best(lambda: np.argsort(keys, kind="stable"))
@@ -93,12 +97,15 @@ def _closed_forms(network: Network, pairs: Pairs) -> Iterator[Row]:
 def _conservative(pairs: Pairs, size: int) -> Iterator[Row]:
     tries = 9 if size <= 100_000 else 2
     promised = size >= 100_000  # below, the solver takes a millisecond and fixed costs as much
-    bare = best(lambda: _bare_solver(pairs), tries=tries)
     labels = conservative.components(pairs)
-    whole = best(lambda: modes.net(pairs, mode=Mode.CONSERVATIVE), tries=tries)
-    solve = best(lambda: conservative.circulation(pairs, labels), tries=tries)
     outcome = modes.net(pairs, mode=Mode.CONSERVATIVE)
-    check = best(outcome.faults, tries=tries)
+    bare, whole, solve, check = side_by_side(
+        lambda: _bare_solver(pairs),
+        lambda: modes.net(pairs, mode=Mode.CONSERVATIVE),
+        lambda: conservative.circulation(pairs, labels),
+        outcome.faults,
+        tries=tries,
+    )
     assert outcome.faults() == []
     yield Row(
         "conservative mode, certificate issued",
@@ -171,11 +178,23 @@ def _liquidity(network: Network) -> Row:
 
 def best(call: Callable[[], Any], *, tries: int = 5, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the least seconds of a few tries: what the machine can do, not what else it did."""
-    least = float("inf")
-    for _ in range(tries):
-        start = clock()
-        call()
-        least = min(least, clock() - start)
+    return side_by_side(call, tries=tries, clock=clock)[0]
+
+
+def side_by_side(
+    *calls: Callable[[], Any], tries: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Return the least seconds of each call, taken in turn, so that a busy moment hits all alike."""
+    least = [float("inf")] * len(calls)
+    gc.disable()  # as timeit does: whose turn it is to collect is no property of the code
+    try:
+        for _ in range(tries):
+            for place, call in enumerate(calls):
+                start = clock()
+                call()
+                least[place] = min(least[place], clock() - start)
+    finally:
+        gc.enable()
     return least
 
 

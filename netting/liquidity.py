@@ -12,7 +12,7 @@ gridlock resolves itself. Nobody ends below zero (or below its cap, where it may
 Always reported: the certified bound no choice can exceed, and the ratio to it.
 
 Sources: M. L. Bech and K. Soramäki, *Gridlock resolution in interbank payment systems*, 2001 (the FIFO
-rule and its unique solution); M. M. Guntzer, D. Jungnickel and M. Leclerc, *Efficient algorithms for the
+rule and its unique solution); M. M. Güntzer, D. Jungnickel and M. Leclerc, *Efficient algorithms for the
 clearing of interbank payments*, 1998 (the value problem).
 """
 

@@ -126,3 +126,19 @@ def test_totals_added_up_elsewhere_give_the_same_positions() -> None:
     assert positions.participants.tolist() == [1, 2, 3]
     assert positions.net.tolist() == modes.net(pairs_of(RING), mode="multilateral").positions.net.tolist()
     assert positions.bound == 15
+
+
+def test_the_worked_example_of_the_manual() -> None:
+    example = pairs_of([(1, 2, 5), (2, 1, 2), (2, 3, 10), (3, 1, 20)])
+    outcomes = {mode: modes.net(example, mode=mode) for mode in Mode}
+
+    assert {mode.value: outcome.measures.net for mode, outcome in outcomes.items()} == {
+        "gross": 37,
+        "bilateral": 33,
+        "conservative": 22,
+        "multilateral": 17,
+    }
+    assert rows(outcomes[Mode.BILATERAL].residual) == [(1, 2, 3), (2, 3, 10), (3, 1, 20)]
+    assert rows(outcomes[Mode.CONSERVATIVE].residual) == [(2, 1, 2), (2, 3, 5), (3, 1, 15)]
+    assert rows(transfers.direct(outcomes[Mode.MULTILATERAL].positions)) == [(2, 1, 7), (3, 1, 10)]
+    assert outcomes[Mode.CONSERVATIVE].certificate.potentials.tolist() == [2, 0, 1]
