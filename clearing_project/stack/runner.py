@@ -185,8 +185,7 @@ class Stack:
         runtime_path(self.directory).unlink(missing_ok=True)
         stop_all([process for _, process in reversed(self._running.values())])
         self._running.clear()
-        for server in reversed(self._servers):
-            server.stop()
+        stop_all([server.process for server in self._servers if server.process is not None])
         self._servers.clear()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
