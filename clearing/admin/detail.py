@@ -24,7 +24,7 @@ def of(window: ClearingWindow) -> dict[str, Any]:
     return {
         "window": window,
         "status": badge(window.status),
-        "figures": _figures(window),
+        "figures": _figures(window, result),
         "runs": [_run(run) for run in runs],
         "results": _results(result),
         "traffic": [] if result.currencies else _traffic(window),
@@ -38,19 +38,21 @@ def of(window: ClearingWindow) -> dict[str, Any]:
     }
 
 
-def _figures(window: ClearingWindow) -> list[tuple[str, str]]:
+def _figures(window: ClearingWindow, result: WindowResult) -> list[tuple[str, str]]:
     """Name the few numbers that an operator looks for first."""
-    metrics = WindowMetrics.objects.filter(window=window).first()
-    if metrics is None:
-        return []
-    return [
-        ("obligations", f"{metrics.obligations_count:,}"),
-        ("currencies", str(metrics.currencies_count)),
-        ("instructions", f"{metrics.instructions_count:,}"),
-        ("efficiency", percent(metrics.efficiency_bps)),
-        ("closing took", f"{metrics.close_ms:,} ms"),
-        ("clearing took", f"{metrics.processing_ms:,} ms"),
+    figures = [
+        ("opened (UTC)", f"{window.opens_at:%d %b %H:%M}"),
+        ("cutoff (UTC)", f"{window.cutoff_at:%d %b %H:%M}"),
+        ("obligations", f"{result.obligations_count:,}"),
     ]
+    if result.currencies:
+        figures.append(("instructions", f"{result.instructions_count:,}"))
+        figures.append(("efficiency", percent(result.efficiency_bps)))
+    metrics = WindowMetrics.objects.filter(window=window).first()
+    if metrics is not None:
+        figures.append(("closing took", f"{metrics.close_ms:,} ms"))
+        figures.append(("clearing took", f"{metrics.processing_ms:,} ms"))
+    return figures
 
 
 def _run(run: AtomicOperation) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def _run(run: AtomicOperation) -> dict[str, Any]:
         "started": moment(run.started_at),
         "ended": moment(run.completed_at),
         "final": moment(run.final_at),
+        "is_held": run.held_at is not None and run.final_at is None,
         "took": _took(run.started_at, run.completed_at),
         "checkpoints": [
             {

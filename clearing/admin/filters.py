@@ -37,6 +37,12 @@ class OfWindow(Dropdown):
             listed.append((chosen, f"window {chosen}"))
         return listed
 
+    @property
+    def shown(self) -> ClearingWindow | None:
+        """The window that the list is about."""
+        chosen = self.value()
+        return ClearingWindow.objects.filter(pk=int(chosen)).first() if chosen else None
+
     def has_output(self) -> bool:
         """Shown even while there is only one window."""
         return True

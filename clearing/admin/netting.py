@@ -3,7 +3,14 @@
 from django.contrib import admin
 
 from clearing.admin.filters import RunOfWindow
-from clearing.models import BilateralPosition, FrozenSet, GrossPair, MultilateralPosition, NettingResult
+from clearing.models import (
+    BilateralPosition,
+    FrozenSet,
+    GrossPair,
+    MultilateralPosition,
+    NettingResult,
+    ResidualPair,
+)
 from settlement.admin.base import LargeAdmin, amount_column, link_column, moment_column, percent_column
 
 
@@ -11,6 +18,7 @@ class OfRun(LargeAdmin):
     """Rows of one clearing run in one currency."""
 
     list_filter = (RunOfWindow, "currency")
+    list_before_template = "clearing/of_window.html"
     operation_link = link_column("operation")
 
 
@@ -63,11 +71,27 @@ class NettingResultAdmin(OfRun):
         "saved",
         "efficiency",
         "computed",
+        ("primal", "dual"),
+        ("solver", "solver_version"),
+        "input_digest",
+        "result_digest",
     )
     ordering = ("operation_id", "currency_id")
     gross, net = amount_column("gross_minor"), amount_column("net_minor")
     bound, saved = amount_column("bound_minor", "provable minimum"), amount_column("saved_minor")
     efficiency, computed = percent_column("efficiency_bps"), moment_column("computed_at")
+    primal, dual = amount_column("primal_minor", "certificate: primal"), amount_column("dual_minor")
+
+
+@admin.register(ResidualPair)
+class ResidualPairAdmin(OfRun):
+    """Residual pairs: what is left of a pair's obligations after conservative netting."""
+
+    list_display = ("id", "payer", "payee", "left")
+    list_select_related = ("currency", "payer", "payee")
+    fields = ("operation_link", "currency", "payer", "payee", "left")
+    ordering = ("operation_id", "currency_id", "payer_id", "payee_id")
+    left = amount_column("left_minor")
 
 
 @admin.register(MultilateralPosition)

@@ -9,8 +9,15 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from clearing.admin.filters import ObligationsOfWindow
-from clearing.models import Obligation, ObligationKey
-from settlement.admin.base import ChangeList, LargeAdmin, amount_column, link_column, moment_column
+from clearing.models import Obligation, ObligationKey, RollOn
+from settlement.admin.base import (
+    ChangeList,
+    LargeAdmin,
+    ReadOnlyAdmin,
+    amount_column,
+    link_column,
+    moment_column,
+)
 
 
 class ObligationList(ChangeList):
@@ -27,6 +34,7 @@ class ObligationAdmin(LargeAdmin):
 
     list_display = ("id", "reference", "payer", "payee", "amount", "due_date", "submitter", "submitted")
     list_filter = (ObligationsOfWindow, "currency")
+    list_before_template = "clearing/of_window.html"
     list_select_related = ("payer", "payee", "currency")
     fields = (
         "key",
@@ -99,3 +107,14 @@ class ObligationKeyAdmin(LargeAdmin):
             return queryset.filter(pk=UUID(term)), False
         except ValueError:
             return queryset.none(), False
+
+
+@admin.register(RollOn)
+class RollOnAdmin(ReadOnlyAdmin):
+    """Which window's obligations moved on to which, and why."""
+
+    list_display = ("id", "source_link", "target_link", "obligations_count", "rolled", "reason")
+    list_select_related = ("source", "target")
+    fields = ("source_link", "target_link", "obligations_count", "rolled", "reason")
+    source_link, target_link = link_column("source", "given up"), link_column("target", "moved on to")
+    rolled = moment_column("rolled_at")

@@ -59,16 +59,20 @@ class AtomicOperationAdmin(ReadOnlyAdmin):
         "error_message",
         "created",
         "started",
+        "held",
+        "hold_reason",
         "rolling_back",
         "final",
         "completed",
+        "digest_before",
+        "digest_after",
     )
     inlines = (CheckpointInline, ChildInline)
     state, window_link = status_column(), link_column("window")
     parent_link = link_column("parent")
     created, started = moment_column("created_at"), moment_column("started_at")
     rolling_back, final = moment_column("rolling_back_at"), moment_column("final_at")
-    completed = moment_column("completed_at")
+    completed, held = moment_column("completed_at"), moment_column("held_at")
 
 
 @admin.register(Checkpoint)
@@ -78,7 +82,7 @@ class CheckpointAdmin(LargeAdmin):
     list_display = ("id", "name", "state", "operation_link", "window_link", "started", "applied", "undone")
     list_filter = ("status", "name")
     list_select_related = ("operation__window",)
-    fields = ("operation_link", "position", "name", "state", "started", "applied", "undone")
+    fields = ("operation_link", "position", "name", "state", "started", "applied", "undone", "digest_before")
     ordering = ("-id",)
     state, operation_link = status_column(), link_column("operation")
     window_link, started = link_column("operation.window", "window"), moment_column("started_at")

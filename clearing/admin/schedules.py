@@ -25,8 +25,24 @@ admin.site.unregister([ClockedSchedule, CrontabSchedule, IntervalSchedule, Perio
 class RegionScheduleAdmin(Admin):
     """Opening times of the regions; a change counts from the next window on."""
 
-    list_display = ("region", "time_zone", "times", "grace_seconds", "is_enabled")
-    fields = ("region", "time_zone", "opening_times", "grace_seconds", "is_enabled")
+    list_display = (
+        "region",
+        "time_zone",
+        "times",
+        "grace_seconds",
+        "netting_mode",
+        "transfers",
+        "is_enabled",
+    )
+    fields = (
+        "region",
+        "time_zone",
+        "opening_times",
+        "grace_seconds",
+        "netting_mode",
+        "transfers",
+        "is_enabled",
+    )
     readonly_fields = ("region",)
 
     @admin.display(description="opening times")

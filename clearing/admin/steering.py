@@ -1,5 +1,5 @@
 """
-Close, process and roll back windows by hand: a page that asks for the reason, then the engine's own verbs.
+Steer windows by hand: a page that asks for the reason, then the same verbs as every other door.
 
 Who asked, for what and why is logged before the verb is called, so that not even a crash loses it.
 """
@@ -69,6 +69,19 @@ def _process(window: ClearingWindow, at: datetime, reason: str) -> str:
     return f"clearing by operation {operation.pk}."
 
 
+def _release(window: ClearingWindow, at: datetime, reason: str) -> str:
+    held = operations.live_clearing(window.pk)
+    if held is None or held.held_at is None:
+        return ""
+    operation = pipeline.clear(window, at=at, reason=reason, release=True)
+    return f"operation {operation.pk} is final."
+
+
+def _give_up(window: ClearingWindow, at: datetime, reason: str) -> str:
+    moved = windows.give_up(window, at=at, reason=reason)
+    return f"{moved.obligations_count:,} obligation(s) moved on to {moved.target}."
+
+
 def _roll_back(window: ClearingWindow, at: datetime, reason: str) -> str:
     undone = operations.roll_back_window(window.pk, at=at, reason=reason)
     return f"{len(undone)} operation(s) rolled back." if undone else ""
@@ -85,10 +98,16 @@ FORCE_CLOSE = Verb(
 PROCESS = Verb(
     "process",
     "Process",
-    "Clearing starts now: obligations are frozen, netted and settled. A run that is held before settlement"
-    " is released, and money moves for good.",
+    "Clearing starts now: obligations are frozen, netted and settled. What is settled has moved for good.",
     _process,
-    (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK, WindowStatus.PROCESSING),
+    (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK),
+)
+RELEASE = Verb(
+    "release",
+    "Release",
+    "A run that is committed and held settles now. Money moves for good.",
+    _release,
+    (WindowStatus.PROCESSING,),
 )
 ROLL_BACK = Verb(
     "roll_back",
@@ -99,7 +118,16 @@ ROLL_BACK = Verb(
     (WindowStatus.PROCESSING,),
     is_dangerous=True,
 )
-VERBS = (FORCE_CLOSE, PROCESS, ROLL_BACK)
+GIVE_UP = Verb(
+    "give_up",
+    "Give up",
+    "The rolled-back window is not cleared again: it is Failed for good, and its obligations move on to the"
+    " region's next window.",
+    _give_up,
+    (WindowStatus.ROLLED_BACK,),
+    is_dangerous=True,
+)
+VERBS = (FORCE_CLOSE, PROCESS, RELEASE, ROLL_BACK, GIVE_UP)
 
 
 def respond(

@@ -45,7 +45,7 @@ class WindowList(ChangeList):
 
 @admin.register(ClearingWindow)
 class ClearingWindowAdmin(ReadOnlyAdmin):
-    """Windows: read-only rows; force close, process and roll back ask for a reason."""
+    """Windows: read-only rows; what an operator may do to them asks for a reason."""
 
     list_display = (
         "__str__",
@@ -61,7 +61,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     list_select_related = ("metrics",)
     search_fields = ("=id",)
     search_help_text = "A window's number"
-    actions = ("force_close", "process", "roll_back")
+    actions = ("force_close", "process", "release", "roll_back", "give_up")
     change_form_template = "clearing/window.html"
     fields = (
         "region",
@@ -69,12 +69,14 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         ("opens", "cutoff"),
         ("closing", "closed"),
         ("processing", "processed"),
-        ("netting_mode", "max_obligations"),
+        ("netting_mode", "transfers"),
+        ("max_obligations", "created"),
         ("grace_seconds", "least_efficiency"),
         ("auto_settle", "emergency_mode"),
     )
     state, opens, cutoff = status_column(), moment_column("opens_at"), moment_column("cutoff_at")
     closing, closed = moment_column("closing_at"), moment_column("closed_at")
+    created = moment_column("created_at")
     processing, processed = moment_column("processing_at"), moment_column("processed_at")
     least_efficiency = percent_column("min_netting_efficiency_bps", "least netting efficiency")
 
@@ -118,6 +120,16 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         """Undo the live clearing runs of the chosen windows."""
         return self._steer_chosen(request, queryset, steering.ROLL_BACK)
 
+    @admin.action(description="Release …", permissions=["steer"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Settle the held runs of the chosen windows."""
+        return self._steer_chosen(request, queryset, steering.RELEASE)
+
+    @admin.action(description="Give up …", permissions=["steer"])
+    def give_up(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Fail the chosen rolled-back windows and move their obligations on."""
+        return self._steer_chosen(request, queryset, steering.GIVE_UP)
+
     def get_urls(self) -> list[URLPattern]:
         """Give each verb an address below the window's page."""
         verbs = [
@@ -151,7 +163,11 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         if window is not None and self.has_view_permission(request, window):
             context |= detail.of(window)
             if self.has_steer_permission(request):
-                context["verbs"] = [verb for verb in steering.VERBS if window.status in verb.states]
+                context["verbs"] = [
+                    (verb, reverse(f"admin:clearing_clearingwindow_{verb.name}", args=[window.pk]))
+                    for verb in steering.VERBS
+                    if window.status in verb.states
+                ]
         return super().change_view(request, object_id, form_url, context)
 
     def _steer_chosen(

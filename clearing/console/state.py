@@ -68,9 +68,11 @@ def _last_results() -> list[dict[str, Any]]:
         .select_related("metrics")
         .order_by("-closed_at")[:ENDED_MAX]
     )
-    runs = AtomicOperation.objects.filter(
-        window__in=windows, operation_type=OperationType.WINDOW_CLEARING
-    ).order_by("created_at")
+    runs = (
+        AtomicOperation.objects.filter(window__in=windows, operation_type=OperationType.WINDOW_CLEARING)
+        .prefetch_related("checkpoints")
+        .order_by("created_at")
+    )
     latest = {run.window_id: run for run in runs}
     return [_result(window, latest.get(window.pk)) for window in windows]
 

@@ -1,0 +1,224 @@
+"""Force close, process and roll back: asked for with a reason, done by the engine's verbs, logged."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from clearing import finality, operations
+from clearing.models import AtomicOperation, ClearingWindow
+from clearing.states import OperationType
+from tests import factories
+from tests.clearing.admin.conftest import client, staff
+
+LIST = "admin:clearing_clearingwindow_changelist"
+REASON = "the exchange closes early"
+
+
+def ask(browser: Client, action: str, *windows: ClearingWindow, **fields: str) -> Any:
+    """Choose the windows in the list and start the action, as the page's form posts it."""
+    chosen = [str(window.pk) for window in windows]
+    return browser.post(reverse(LIST), {"action": action, "_selected_action": chosen, **fields}, follow=True)
+
+
+def messages(answer: Any) -> list[str]:
+    """What the page says was done or refused."""
+    return [str(message) for message in answer.context["messages"]]
+
+
+def log() -> list[tuple[str, str, str]]:
+    """Who did what to which window, in order."""
+    rows = LogEntry.objects.order_by("pk").select_related("user")
+    return [(row.user.username, row.object_id or "", row.change_message) for row in rows]
+
+
+def status(window: ClearingWindow) -> str:
+    """The window's status in the database."""
+    return ClearingWindow.objects.values_list("status", flat=True).get(pk=window.pk)
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """Someone who may change windows, and nothing else."""
+    return client(staff("olivia", "view_clearingwindow", "change_clearingwindow"))
+
+
+@pytest.mark.parametrize("action", ["force_close", "process", "release", "roll_back", "give_up"])
+def test_an_action_first_asks_for_a_reason_and_does_nothing(
+    operator: Client, opened: ClearingWindow, action: str
+) -> None:
+    answer = ask(operator, action, opened)
+
+    assert 'name="reason"' in answer.content.decode()
+    assert str(opened) in answer.content.decode()
+    assert status(opened) == "Open"
+    assert log() == []
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "\n"])
+def test_a_blank_reason_is_refused(operator: Client, opened: ClearingWindow, reason: str) -> None:
+    answer = ask(operator, "force_close", opened, reason=reason)
+
+    assert "Say why" in answer.content.decode()
+    assert status(opened) == "Open"
+    assert log() == []
+
+
+def test_force_close_closes_keeps_the_reason_and_logs_who(operator: Client, opened: ClearingWindow) -> None:
+    answer = ask(operator, "force_close", opened, reason=f"  {REASON} ")
+
+    assert status(opened) == "Closed"
+    closing = AtomicOperation.objects.get(window=opened, operation_type=OperationType.WINDOW_CLOSE)
+    assert closing.reason == REASON
+    assert log() == [("olivia", str(opened.pk), f"Force close. Reason: {REASON}")]
+    assert "closed at" in messages(answer)[0]
+
+
+def test_process_starts_a_run_with_the_reason(operator: Client, db: None) -> None:
+    factories.circle()
+    window = factories.closed(*factories.story(factories.DAY))
+
+    ask(operator, "process", window, reason=REASON)
+
+    assert status(window) == "Processing"
+    run = AtomicOperation.objects.get(window=window, operation_type=OperationType.WINDOW_CLEARING)
+    assert (run.status, run.reason) == ("InProgress", REASON)
+    assert run.checkpoints.get(name="window_status_changed").status == "Applied"
+    assert log() == [("olivia", str(window.pk), f"Process. Reason: {REASON}")]
+
+
+def test_roll_back_undoes_the_live_run(operator: Client, db: None) -> None:
+    factories.circle()
+    window = factories.closed(*factories.story(factories.DAY))
+    run = factories.running(window, applied=3)
+
+    answer = ask(operator, "roll_back", window, reason=REASON)
+
+    assert status(window) == "RolledBack"
+    run.refresh_from_db()
+    assert (run.status, run.error_message) == ("RolledBack", REASON)
+    assert "rolled back" in messages(answer)[0]
+
+
+def test_each_window_is_answered_on_its_own(operator: Client, scene: Any) -> None:
+    answer = ask(operator, "force_close", scene.open, scene.completed, reason=REASON)
+
+    assert status(scene.open) == "Closed"
+    assert status(scene.completed) == "Completed"
+    said = messages(answer)
+    assert len(said) == 2
+    assert any("(illegal_move)" in text and str(scene.completed) in text for text in said)
+    assert any("closed at" in text and str(scene.open) in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "code"),
+    [
+        ("force_close", "rolled_back", "illegal_move"),
+        ("process", "open", "cutoff_not_reached"),
+        ("process", "completed", "window_final"),
+        ("roll_back", "completed", "already_final"),
+        ("give_up", "open", "illegal_move"),
+    ],
+)
+def test_a_window_in_the_wrong_state_is_refused_with_the_engines_code(
+    operator: Client, scene: Any, action: str, name: str, code: str
+) -> None:
+    window = getattr(scene, name)
+    before = status(window)
+
+    answer = ask(operator, action, window, reason=REASON)
+
+    assert f"({code})" in messages(answer)[0]
+    assert status(window) == before
+    assert f"({code})" in log()[-1][2]
+    assert REASON in log()[-2][2]
+
+
+def test_a_rollback_of_nothing_says_so(operator: Client, scene: Any) -> None:
+    answer = ask(operator, "roll_back", scene.open, reason=REASON)
+
+    assert "nothing to do" in messages(answer)[0]
+
+
+def test_a_held_run_is_refused_by_process_and_settled_by_release(operator: Client, db: None) -> None:
+    factories.circle()
+    window = factories.closed(*factories.story(factories.DAY), auto_settle=False)
+    run = factories.running(window, applied=4)
+    finality.commit(run.pk, at=factories.AT)
+    page = operator.get(reverse("admin:clearing_clearingwindow_change", args=[window.pk])).content.decode()
+    assert "Committed and held" in page
+
+    refused = ask(operator, "process", window, reason=REASON)
+    released = ask(operator, "release", window, reason=REASON)
+
+    assert "(run_held)" in messages(refused)[0]
+    assert "is final" in messages(released)[0]
+    assert status(window) == "Completed"
+
+
+def test_a_given_up_window_fails_and_its_obligations_move_on(operator: Client, scene: Any) -> None:
+    answer = ask(operator, "give_up", scene.rolled_back, reason=REASON)
+
+    assert status(scene.rolled_back) == "Failed"
+    assert f"3 obligation(s) moved on to {scene.open}" in messages(answer)[0]
+
+
+@pytest.mark.parametrize("verb", ["force-close", "process", "release", "roll-back", "give-up"])
+def test_whoever_may_only_view_neither_sees_nor_runs_the_actions(opened: ClearingWindow, verb: str) -> None:
+    viewer = client(staff("victor", "view_clearingwindow"))
+    action = verb.replace("-", "_")
+    own = f"{reverse('admin:clearing_clearingwindow_change', args=[opened.pk])[: -len('change/')]}{verb}/"
+
+    listed = viewer.get(reverse(LIST)).content.decode()
+    page = viewer.get(reverse("admin:clearing_clearingwindow_change", args=[opened.pk])).content.decode()
+    ask(viewer, action, opened, reason=REASON)
+    on_page = [viewer.get(own), viewer.post(own, {"reason": REASON})]
+
+    assert action not in listed
+    assert f"{verb}/" not in page
+    assert [answer.status_code for answer in on_page] == [403, 403]
+    assert status(opened) == "Open"
+    assert log() == []
+
+
+def test_who_may_not_even_view_sees_nothing(opened: ClearingWindow) -> None:
+    stranger = client(staff("stella"))
+
+    assert stranger.get(reverse(LIST)).status_code == 403
+
+
+def test_the_windows_own_page_offers_the_verbs_that_fit_and_runs_them(
+    operator: Client, opened: ClearingWindow
+) -> None:
+    address = reverse("admin:clearing_clearingwindow_change", args=[opened.pk])
+    page = operator.get(address).content.decode()
+    own = reverse("admin:clearing_clearingwindow_force_close", args=[opened.pk])
+    assert own in page
+    assert reverse("admin:clearing_clearingwindow_process", args=[opened.pk]) not in page
+
+    asked = operator.get(own)
+    blank = operator.post(own, {"reason": " "})
+    done = operator.post(own, {"reason": REASON})
+
+    assert 'name="reason"' in asked.content.decode()
+    assert "Say why" in blank.content.decode()
+    assert (done.status_code, done["Location"]) == (302, address)
+    assert status(opened) == "Closed"
+
+
+def test_a_window_that_is_not_there_cannot_be_steered(operator: Client) -> None:
+    answer = operator.post(reverse("admin:clearing_clearingwindow_process", args=[999]), {"reason": "x"})
+
+    assert answer.status_code == 404
+
+
+def test_the_log_is_written_before_the_verb(operator: Client, opened: ClearingWindow, scene: Any) -> None:
+    live = operations.live_clearing(scene.completed.pk)
+    assert live is not None
+
+    ask(operator, "roll_back", scene.completed, reason=REASON)
+
+    assert [text.partition(":")[0] for _, _, text in log()] == ["Roll back. Reason", "Roll back refused"]
