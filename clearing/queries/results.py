@@ -1,11 +1,5 @@
-"""
-Read a window: its traffic, run, result and positions, and what clearing it would give now.
+"""What came into a window, and what clearing it gave."""
 
-Every door shows these figures, so they are computed once, here. Nothing is written and no lock is
-held; amounts are minor units of their currency.
-"""
-
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +7,6 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Count, F, QuerySet, Sum
 
-from clearing.checkpoints.obligations_collected import SumOverflow
 from clearing.models import (
     AtomicOperation,
     BilateralPosition,
@@ -26,11 +19,9 @@ from clearing.models import (
 )
 from clearing.operations import live_clearing
 from clearing.states import OperationType, ResultStatus, WindowStatus
-from netting import money, multilateral
-from netting.errors import SumOutOfRange
-from netting.measures import Measures, share_bps
-from netting.model import INT64_MAX, Pairs
-from settlement.models import Participant, SettlementInstruction
+from netting import money
+from netting.measures import Measures
+from settlement.models import SettlementInstruction
 from settlement.states import InstructionStatus
 
 ENDED_BADLY = (WindowStatus.ROLLED_BACK, WindowStatus.FAILED)
@@ -57,6 +48,22 @@ class CurrencyResult:
     saved_minor: int
     efficiency_bps: int
     participants_count: int
+
+    @classmethod
+    def of(
+        cls, currency: str, measures: Measures, *, obligations_count: int, participants_count: int
+    ) -> "CurrencyResult":
+        """Take the figures from their measures."""
+        return cls(
+            currency=currency,
+            obligations_count=obligations_count,
+            gross_minor=measures.gross,
+            net_minor=measures.net,
+            bound_minor=measures.bound,
+            saved_minor=measures.saved,
+            efficiency_bps=measures.efficiency_bps,
+            participants_count=participants_count,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,29 +122,6 @@ class WindowVolumes:
     saved: str
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewPosition:
-    """What a participant would receive (+) or pay (-)."""
-
-    participant: str
-    currency: str
-    debit_minor: int
-    credit_minor: int
-    net_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What clearing would give now; every non-zero position would become one instruction."""
-
-    window: ClearingWindow
-    obligations_count: int
-    currencies: list[CurrencyResult]
-    efficiency_bps: int
-    instructions_count: int
-    positions: list[PreviewPosition]
-
-
 def run_of(window: ClearingWindow) -> AtomicOperation | None:
     """Return the window's live or committed clearing run or, failing that, its latest one."""
     runs = AtomicOperation.objects.filter(window=window, operation_type=OperationType.WINDOW_CLEARING)
@@ -191,7 +175,7 @@ def result(window: ClearingWindow) -> WindowResult:
         status=_status(window),
         obligations_count=sum(row.obligations_count for row in counted),
         currencies=currencies,
-        efficiency_bps=_mean_bps(currencies),
+        efficiency_bps=mean_bps(currencies),
         instructions_count=instructions(window).count(),
         errors=_errors(run),
         processing_ms=metrics.processing_ms if metrics else _processing_ms(run),
@@ -222,6 +206,18 @@ def instructions(window: ClearingWindow) -> QuerySet[SettlementInstruction]:
     )
 
 
+def efficiency_bps(window: ClearingWindow) -> int:
+    """Return the efficiency of the window's run; 0 while nothing is netted."""
+    return mean_bps(_netted(run_of(window)))
+
+
+def mean_bps(currencies: list[CurrencyResult]) -> int:
+    """The mean weighted by obligations, rounded down, as the window's metrics keep it."""
+    obligations = sum(row.obligations_count for row in currencies)
+    weighted = sum(row.efficiency_bps * row.obligations_count for row in currencies)
+    return weighted // obligations if obligations else 0
+
+
 def single_currency_total(window: ClearingWindow) -> WindowVolumes:
     """Return the volumes of a window that holds one currency; amounts of several do not add up."""
     rows = traffic(window)
@@ -237,89 +233,19 @@ def single_currency_total(window: ClearingWindow) -> WindowVolumes:
     )
 
 
-def preview(window: ClearingWindow) -> Preview:
-    """
-    Compute what clearing would give now: one GROUP BY over the partition, and the pure netting.
-
-    Raises:
-        SumOverflow: the obligations of a currency exceed 64 bits, as clearing would refuse, too.
-    """
-    names = dict(Participant.objects.values_list("id", "code"))
-    results, rows = [], []
-    for currency, pairs in _gross_pairs(window).items():
-        try:
-            gross = Pairs.of(*(list(column) for column in zip(*pairs, strict=True)))
-        except SumOutOfRange as overflow:
-            raise SumOverflow(window.pk) from overflow
-        netted = multilateral.net(gross)
-        measures = Measures(gross=gross.gross, net=netted.bound, bound=netted.bound)
-        results.append(
-            _currency_result(currency, measures, int(gross.counts.sum()), len(netted.participants))
-        )
-        columns = (netted.participants, netted.debit, netted.credit, netted.net)
-        for key, *amounts in zip(*(column.tolist() for column in columns), strict=True):
-            rows.append(PreviewPosition(names[key], currency, *amounts))
-    return Preview(
-        window=window,
-        obligations_count=sum(row.obligations_count for row in results),
-        currencies=results,
-        efficiency_bps=_mean_bps(results),
-        instructions_count=sum(row.net_minor != 0 for row in rows),
-        positions=sorted(rows, key=lambda row: (row.currency, row.participant)),
-    )
-
-
-def _gross_pairs(window: ClearingWindow) -> dict[str, list[tuple[int, int, int, int]]]:
-    """Add up payer, payee, gross and count by pair, per currency in order of code."""
-    grouped = (
-        Obligation.objects.filter(window_id=window.pk)
-        .order_by()
-        .values("currency_id", "payer_id", "payee_id")
-        .annotate(code=F("currency__code"), gross=Sum("amount_minor"), many=Count("id"))
-    )
-    pairs: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
-    for row in grouped:
-        if row["gross"] > INT64_MAX:
-            raise SumOverflow(window.pk)
-        pairs[row["code"]].append((row["payer_id"], row["payee_id"], row["gross"], row["many"]))
-    return dict(sorted(pairs.items()))
-
-
 def _netted(run: AtomicOperation | None) -> list[CurrencyResult]:
     if run is None:
         return []
     rows = NettingResult.objects.filter(operation=run).select_related("currency").order_by("currency__code")
     return [
-        _currency_result(
+        CurrencyResult.of(
             row.currency.code,
             Measures(gross=row.gross_minor, net=row.net_minor, bound=row.bound_minor),
-            row.obligations_count,
-            row.participants_count,
+            obligations_count=row.obligations_count,
+            participants_count=row.participants_count,
         )
         for row in rows
     ]
-
-
-def _currency_result(
-    currency: str, measures: Measures, obligations_count: int, participants_count: int
-) -> CurrencyResult:
-    return CurrencyResult(
-        currency=currency,
-        obligations_count=obligations_count,
-        gross_minor=measures.gross,
-        net_minor=measures.net,
-        bound_minor=measures.bound,
-        saved_minor=measures.saved,
-        efficiency_bps=share_bps(measures.saved, measures.gross),
-        participants_count=participants_count,
-    )
-
-
-def _mean_bps(currencies: list[CurrencyResult]) -> int:
-    """The mean weighted by obligations, rounded down, as the window's metrics keep it."""
-    obligations = sum(row.obligations_count for row in currencies)
-    weighted = sum(row.efficiency_bps * row.obligations_count for row in currencies)
-    return weighted // obligations if obligations else 0
 
 
 def _batch(run: AtomicOperation) -> QuerySet[SettlementInstruction]:

@@ -1,0 +1,51 @@
+"""
+Read windows, runs and rows for every door, so that all show the same figures.
+
+Nothing is written and no lock is held; amounts are minor units of their currency.
+"""
+
+from clearing.queries.lookups import UnknownInstruction, UnknownObligation, instruction, obligation
+from clearing.queries.preview import Preview, PreviewPosition, preview
+from clearing.queries.results import (
+    CurrencyResult,
+    CurrencyTraffic,
+    Positions,
+    ResultError,
+    WindowResult,
+    WindowVolumes,
+    bounded_counts,
+    efficiency_bps,
+    instructions,
+    positions,
+    result,
+    run_of,
+    single_currency_total,
+    traffic,
+)
+from clearing.queries.summary import Summary, summary
+
+__all__ = [
+    "CurrencyResult",
+    "CurrencyTraffic",
+    "Positions",
+    "Preview",
+    "PreviewPosition",
+    "ResultError",
+    "Summary",
+    "UnknownInstruction",
+    "UnknownObligation",
+    "WindowResult",
+    "WindowVolumes",
+    "bounded_counts",
+    "efficiency_bps",
+    "instruction",
+    "instructions",
+    "obligation",
+    "positions",
+    "preview",
+    "result",
+    "run_of",
+    "single_currency_total",
+    "summary",
+    "traffic",
+]
