@@ -1,11 +1,12 @@
 """What a window's page shows beneath its fields: runs, checkpoints, results, positions, orders, events."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from clearing import queries
-from clearing.models import AtomicOperation, ClearingWindow, WindowMetrics
-from clearing.queries import WindowResult
+from clearing.models import AtomicOperation, ClearingWindow, NettingResult, WindowMetrics
+from clearing.queries import CurrencyResult, CurrencyTraffic, WindowResult
 from clearing.states import OperationType
 from settlement.admin.base import amount, badge, moment, percent
 
@@ -20,14 +21,16 @@ def of(window: ClearingWindow) -> dict[str, Any]:
         .prefetch_related("checkpoints")
         .order_by("-created_at")[:RUNS_MAX]
     )
-    result = queries.result(window)
+    is_netted = bool(runs) and NettingResult.objects.filter(operation=runs[0]).exists()
+    result = queries.result(window) if is_netted else None
+    traffic = [] if is_netted else queries.traffic(window)
     return {
         "window": window,
         "status": badge(window.status),
-        "figures": _figures(window, result),
+        "figures": _figures(window, result, traffic),
         "runs": [_run(run) for run in runs],
-        "results": _results(result),
-        "traffic": [] if result.currencies else _traffic(window),
+        "results": _results(result) if result else [],
+        "traffic": [{"row": row, "gross": amount(row.gross_minor, row.currency)} for row in traffic],
         "positions": _positions(window),
         "instructions": _instructions(window),
         "rows_max": ROWS_MAX,
@@ -38,14 +41,17 @@ def of(window: ClearingWindow) -> dict[str, Any]:
     }
 
 
-def _figures(window: ClearingWindow, result: WindowResult) -> list[tuple[str, str]]:
+def _figures(
+    window: ClearingWindow, result: WindowResult | None, traffic: list[CurrencyTraffic]
+) -> list[tuple[str, str]]:
     """Name the few numbers that an operator looks for first."""
+    counted: Sequence[CurrencyResult | CurrencyTraffic] = result.currencies if result else traffic
     figures = [
         ("opened (UTC)", f"{window.opens_at:%d %b %H:%M}"),
         ("cutoff (UTC)", f"{window.cutoff_at:%d %b %H:%M}"),
-        ("obligations", f"{result.obligations_count:,}"),
+        ("obligations", f"{sum(row.obligations_count for row in counted):,}"),
     ]
-    if result.currencies:
+    if result is not None:
         figures.append(("instructions", f"{result.instructions_count:,}"))
         figures.append(("efficiency", percent(result.efficiency_bps)))
     metrics = WindowMetrics.objects.filter(window=window).first()
@@ -91,10 +97,6 @@ def _results(result: WindowResult) -> list[dict[str, Any]]:
         }
         for row in result.currencies
     ]
-
-
-def _traffic(window: ClearingWindow) -> list[dict[str, Any]]:
-    return [{"row": row, "gross": amount(row.gross_minor, row.currency)} for row in queries.traffic(window)]
 
 
 def _positions(window: ClearingWindow) -> list[dict[str, Any]]:
