@@ -53,7 +53,8 @@ lock: setup-dev ## pin the requirement files again, with hashes; UPGRADE=1 takes
 
 clean: ## delete the environment, the embedded servers' data and every cache
 	@if [ -x $(PY) ] && [ -d .data ]; then $(PY) manage.py stack --forget; fi
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+	rm -rf .data $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: each stamp is written last, so an interrupted install goes on where it stopped ----------------
 

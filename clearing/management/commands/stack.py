@@ -3,8 +3,9 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from clearing_project.errors import ClearingError
 from clearing_project.stack import foreground
 from clearing_project.stack.runtime import data_dir
 
@@ -24,6 +25,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, workers: int, concurrency: int, forget: bool, **options: Any) -> None:
         """Leave with the stack's exit status."""
         if forget:
-            foreground.forget(data_dir())
+            try:
+                foreground.forget(data_dir())
+            except ClearingError as error:
+                raise CommandError(error) from error
             return
         sys.exit(foreground.run(data_dir(), workers=workers, concurrency=concurrency))
