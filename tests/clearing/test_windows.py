@@ -29,6 +29,7 @@ concurrent = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+COLUMNS = "amount_minor, key, submitted_at, payer_id, payee_id, currency_id, priority, reference, submitter"
 
 
 def opened_in(region: Region) -> list[ClearingWindow]:
@@ -132,14 +133,11 @@ def test_a_window_closes_once() -> None:
 def test_a_sealed_partition_refuses_a_late_row_and_any_change() -> None:
     circle()
     shut = closed(obligation())
-    copy = (
-        "INSERT INTO {} SELECT window_id, id + 1, amount_minor, key, submitted_at, payer_id, payee_id,"
-        " due_date, currency_id, priority, reference, submitter, link FROM clearing_obligation"
-    )
+    copy = "INSERT INTO {} (" + COLUMNS + ", window_id, id) SELECT " + COLUMNS + ", window_id, id + 1 FROM {}"
 
     for table in ("clearing_obligation", partitions.name(shut.pk)):
         with refused("sealed"):
-            sql(copy.format(table))
+            sql(copy.format(table, table))
         with refused("append_only"):
             sql(f"UPDATE {table} SET amount_minor = 1")
         with refused("append_only"):
@@ -155,9 +153,8 @@ def test_a_partition_takes_rows_of_its_own_window_only() -> None:
 
     with refused(f"{partitions.name(opened.pk)}_window_id_check"):
         sql(
-            f"INSERT INTO {partitions.name(opened.pk)} SELECT window_id + 1, id + 1, amount_minor, key,"
-            " submitted_at, payer_id, payee_id, due_date, currency_id, priority, reference, submitter, link"
-            " FROM clearing_obligation"
+            f"INSERT INTO {partitions.name(opened.pk)} ({COLUMNS}, window_id, id)"
+            f" SELECT {COLUMNS}, window_id + 1, id + 1 FROM clearing_obligation"
         )
 
 
