@@ -50,6 +50,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "clearing.api.middleware.without_trailing_slash",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -154,22 +155,28 @@ CLEARING = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["clearing.api.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["clearing.api.permissions.DenyByDefault"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "clearing.api.pagination.CursorPage",
+    "DEFAULT_RENDERER_CLASSES": ["clearing.api.rendering.JSON"],
+    "DEFAULT_PARSER_CLASSES": [],  # bodies are read by msgspec
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "clearing.api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` means nothing here
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Clearing engine",
-    "DESCRIPTION": "Obligations in, windows cleared, settlement instructions out.",
+    "DESCRIPTION": "Obligations in, windows cleared, settlement instructions out.\n\n"
+    "Amounts are decimal strings in major units with exactly the currency's decimals; ratios are decimals"
+    " from 0 to 1; moments are RFC 3339 in UTC. Errors are problems of RFC 9457, each with a stable `code`."
+    " Lists are paged by cursor. An `Idempotency-Key` makes a POST safe to repeat.",
     "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    "POSTPROCESSING_HOOKS": ["clearing.api.schema.add_components"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "docExpansion": "list"},
     "REDOC_DIST": "SIDECAR",
 }
 APPEND_SLASH = False

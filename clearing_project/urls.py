@@ -1,7 +1,7 @@
 """Addresses of every HTTP door."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from clearing.console.views import console
@@ -10,4 +10,8 @@ urlpatterns = [
     path("", console, name="console"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("", include("clearing.api.urls")),
 ]
+handler400 = "clearing.api.problems.bad_request"
+handler404 = "clearing.api.problems.page_not_found"
+handler500 = "clearing.api.problems.server_error"

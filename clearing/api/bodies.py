@@ -1,0 +1,141 @@
+"""Read a request's body: once, as bytes, into the structure it should have."""
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+from rest_framework.request import Request
+
+from clearing.api.errors import BodyMalformed, MediaTypeUnsupported
+from clearing.obligations import BATCH_MAX, Submission
+from clearing_project.errors import Invalid
+
+Body = TypeVar("Body")
+
+JSON = "application/json"
+CSV = "text/csv"
+REASON_MAX = 500
+
+Reason = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=REASON_MAX,
+        description="why it is done; kept with what is done",
+        examples=["the operator on duty was asked by treasury"],
+    ),
+]
+OnError = Literal["all_or_nothing", "per_item"]
+
+
+class BodyInvalid(Invalid):
+    """The body is well formed and not of the shape that is asked for."""
+
+    code = "body_invalid"
+    fields = ("reason",)
+    message = "The body is invalid: {reason}"
+
+
+class ReasonInvalid(Invalid):
+    """Who intervenes says why."""
+
+    code = "reason_invalid"
+    fields = ("length_max",)
+    message = "Give a reason of 1 to {length_max} characters."
+
+
+class OpenWindow(Struct, forbid_unknown_fields=True):
+    """Open a window; without a cutoff it takes the region's next scheduled opening."""
+
+    region: str
+    emergency_mode: bool = False
+    cutoff_at: Annotated[datetime, Meta(tz=True)] | None = None
+    reason: str = ""
+
+
+class Process(Struct, forbid_unknown_fields=True):
+    """Start clearing; *force_settlement* also releases a run that is held before its settlement."""
+
+    reason: str = ""
+    force_settlement: bool = False
+
+
+class ForceClose(Struct, forbid_unknown_fields=True):
+    """Close a window now, without waiting for cutoff or grace."""
+
+    window_id: int
+    reason: str
+
+
+class RollBack(Struct, forbid_unknown_fields=True):
+    """Undo the window's live clearing run."""
+
+    reason: str
+
+
+class SubmitObligations(Struct, forbid_unknown_fields=True):
+    """Up to 10,000 obligations for the region's accepting window."""
+
+    obligations: Annotated[list[Submission], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_MAX})]
+    region: str = "Global"
+    on_error: OnError = "all_or_nothing"
+
+
+def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> Body:
+    """
+    Return the JSON body as *shape*; with *is_optional* no body is an empty object.
+
+    Raises:
+        MediaTypeUnsupported, BodyMalformed, BodyInvalid
+    """
+    body = request.body
+    if not body and is_optional:
+        return decoded(b"{}", shape)
+    require(request, JSON)
+    return decoded(body, shape)
+
+
+def decoded(body: bytes, shape: type[Body]) -> Body:
+    """
+    Decode JSON.
+
+    Raises:
+        BodyMalformed: it is not JSON.
+        BodyInvalid: it is, with other fields or types.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as wrong:
+        raise BodyInvalid(f"{wrong}.") from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError) as garbage:
+        raise BodyMalformed("It is not JSON in UTF-8.") from garbage
+    except RecursionError as deep:
+        raise BodyMalformed("It is nested too deeply.") from deep
+
+
+def require(request: Request, *media_types: str) -> str:
+    """
+    Return the body's media type, one of *media_types*.
+
+    Raises:
+        MediaTypeUnsupported
+    """
+    found = (request.content_type or "").partition(";")[0].strip().lower()
+    if found not in media_types:
+        raise MediaTypeUnsupported(found, " or ".join(media_types))
+    return found
+
+
+def reason(text: str, *, is_required: bool = True) -> str:
+    """
+    Return the reason without surrounding space.
+
+    Raises:
+        ReasonInvalid: it is empty though required, too long, or holds control characters.
+    """
+    stripped = text.strip()
+    printable = all(char.isprintable() or char in "\n\t" for char in stripped)
+    if (is_required and not stripped) or len(stripped) > REASON_MAX or not printable:
+        raise ReasonInvalid(REASON_MAX)
+    return stripped

@@ -1,0 +1,23 @@
+"""What every view of the API has."""
+
+from typing import ClassVar
+
+from rest_framework.views import APIView
+
+from clearing.api.rendering import JSON
+from clearing.models.access import Role
+
+
+class Door(APIView):
+    """A view that says in ``access`` which roles may use which method; others are denied."""
+
+    access: ClassVar[dict[str, frozenset[Role]]] = {}
+    renderer_classes = (JSON,)
+    parser_classes = ()  # bodies are read by ``bodies``
+
+
+class OpenDoor(Door):
+    """A view that asks for no token."""
+
+    authentication_classes = ()
+    permission_classes = ()

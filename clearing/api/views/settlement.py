@@ -1,0 +1,152 @@
+"""Instructions, participants and their accounts."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.db.models import Q
+from drf_spectacular.types import OpenApiTypes
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from clearing import queries, windows
+from clearing.access import EVERYONE
+from clearing.api import parameters, shapes, wire
+from clearing.api.pagination import page
+from clearing.api.permissions import own_participant
+from clearing.api.schema import described, query
+from clearing.api.views.base import Door
+from clearing.models import AtomicOperation
+from settlement import participants
+from settlement.models import Participant, SettlementAccount, SettlementInstruction
+from settlement.participants import UnknownParticipant
+from settlement.states import InstructionStatus, ParticipantKind
+
+TAG = "settlement"
+
+
+class Instructions(Door):
+    """``instructions``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "instructions_list",
+        "List settlement instructions, the latest first",
+        wire.Page[wire.Instruction],
+        parameters=[
+            query("window", "of this window's run only", kind=OpenApiTypes.INT64),
+            query("status", "in this status only", enum=InstructionStatus.values),
+        ],
+        errors=[windows.UnknownWindow],
+        is_list=True,
+        tag=TAG,
+    )
+    def get(self, request: Request) -> Response:
+        parameters.only(request, "window", "status", "cursor", "limit")
+        rows = SettlementInstruction.objects.select_related("payer", "payee", "currency")
+        if (window_id := parameters.number(request, "window")) is not None:
+            rows = queries.instructions(windows.get(window_id))
+        if status := parameters.choice(request, "status", InstructionStatus):
+            rows = rows.filter(status=status)
+        if own := own_participant(request):
+            rows = rows.filter(Q(payer=own) | Q(payee=own))
+        shown = page(request, rows, lambda row: shapes.instruction(row, window_id=None), key=KEY)
+        window_ids = _window_ids({row.operation_id for row in shown.results})
+        for instruction in shown.results:
+            instruction.window_id = window_ids.get(instruction.operation_id)
+        return Response(shown)
+
+
+class OneInstruction(Door):
+    """``instructions/{instruction_id}``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "instructions_show",
+        "Show a settlement instruction",
+        wire.Instruction,
+        errors=[queries.UnknownInstruction],
+        tag=TAG,
+    )
+    def get(self, request: Request, instruction_id: UUID) -> Response:
+        parameters.only(request)
+        own = own_participant(request)
+        row = queries.instruction(instruction_id, of=own.pk if own else None)
+        return Response(shapes.instruction(row, window_id=_window_ids({row.batch_id}).get(row.batch_id)))
+
+
+class Participants(Door):
+    """``participants``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "participants_list",
+        "List participants; a participant sees itself",
+        wire.Page[wire.Participant],
+        is_list=True,
+        tag=TAG,
+    )
+    def get(self, request: Request) -> Response:
+        parameters.only(request, "cursor", "limit")
+        rows = Participant.objects.filter(kind=ParticipantKind.MEMBER)
+        if own := own_participant(request):
+            rows = rows.filter(pk=own.pk)
+        return Response(page(request, rows, shapes.participant, key=["code"]))
+
+
+class OneParticipant(Door):
+    """``participants/{code}``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "participants_show",
+        "Show a participant with its accounts and their limits",
+        wire.ParticipantDetail,
+        errors=[UnknownParticipant],
+        tag=TAG,
+    )
+    def get(self, request: Request, code: str) -> Response:
+        parameters.only(request)
+        own = own_participant(request)
+        if not code.isprintable() or (own is not None and own.code != code):
+            raise UnknownParticipant(code)
+        found = participants.get(code)
+        accounts = SettlementAccount.objects.filter(participant=found).select_related(
+            "participant", "currency"
+        )
+        return Response(shapes.participant_detail(found, list(accounts.order_by("currency__code"))))
+
+
+class Accounts(Door):
+    """``accounts``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "accounts_list",
+        "List settlement accounts; a participant sees its own",
+        wire.Page[wire.Account],
+        parameters=[query("participant", "of this participant only")],
+        errors=[UnknownParticipant],
+        is_list=True,
+        tag=TAG,
+    )
+    def get(self, request: Request) -> Response:
+        parameters.only(request, "participant", "cursor", "limit")
+        rows = SettlementAccount.objects.select_related("participant", "currency")
+        for party in (own_participant(request), parameters.member(request)):
+            if party is not None:
+                rows = rows.filter(participant=party)
+        key = ["participant__code", "currency__code"]
+        return Response(page(request, rows, shapes.account, key=key))
+
+
+KEY = ["-created_at", "currency__code", "payer__code", "payee__code", "id"]
+
+
+def _window_ids(operation_ids: set[UUID]) -> dict[UUID, int]:
+    """Find the windows of batches: settlement knows a batch, and nothing of windows."""
+    return dict(AtomicOperation.objects.filter(pk__in=operation_ids).values_list("pk", "window_id"))

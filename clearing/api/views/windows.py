@@ -1,0 +1,260 @@
+"""Windows: read, open, close, process, roll back."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from clearing import operations, pipeline, queries, windows
+from clearing.access import EVERYONE, OPERATORS, STAFF
+from clearing.api import bodies, parameters, shapes, wire
+from clearing.api.idempotency import idempotent
+from clearing.api.pagination import page
+from clearing.api.schema import described, query, ref
+from clearing.api.views.base import Door
+from clearing.models import ClearingWindow
+from clearing.states import Region, WindowStatus
+from clearing_project.errors import Conflict, Invalid
+from clearing_project.lifecycle import IllegalMove
+
+CUTOFF_AHEAD_MAX = timedelta(days=31)
+TAG = "windows"
+REGION = query("region", "of this region only", enum=Region.values)
+
+
+class CutoffTooFar(Invalid):
+    """A window cannot stay open that long."""
+
+    code = "cutoff_too_far"
+    fields = ("cutoff_at", "days_max")
+    message = "The cutoff {cutoff_at} is more than {days_max} days ahead."
+
+
+class NothingToRollBack(Conflict):
+    """No clearing run of the window could be undone."""
+
+    code = "nothing_to_roll_back"
+    fields = ("window_id", "status")
+    message = "Window {window_id} is {status}; no clearing run of it can be rolled back."
+
+
+class Windows(Door):
+    """``windows``"""
+
+    access: ClassVar = {"GET": EVERYONE, "POST": OPERATORS}
+
+    @described(
+        "windows_list",
+        "List windows, the latest first",
+        wire.Page[wire.Window],
+        parameters=[REGION, query("status", "in this status only", enum=WindowStatus.values)],
+        is_list=True,
+        tag=TAG,
+    )
+    def get(self, request: Request) -> Response:
+        parameters.only(request, "region", "status", "cursor", "limit")
+        rows = ClearingWindow.objects.all()
+        if region := parameters.choice(request, "region", Region):
+            rows = rows.filter(region=region)
+        if status := parameters.choice(request, "status", WindowStatus):
+            rows = rows.filter(status=status)
+        return Response(page(request, rows, shapes.window, key=["-id"]))
+
+    @described(
+        "windows_open",
+        "Open a window",
+        wire.Window,
+        status=201,
+        body={bodies.JSON: ref(bodies.OpenWindow)},
+        errors=[
+            windows.UnknownRegion,
+            windows.WindowAlreadyOpen,
+            windows.CutoffNotAhead,
+            CutoffTooFar,
+            bodies.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        parameters.only(request)
+        body, now = bodies.read(request, bodies.OpenWindow), timezone.now()
+        opened = windows.open_window(
+            windows.region(body.region),
+            at=now,
+            cutoff_at=_cutoff(body.cutoff_at, now),
+            emergency_mode=body.emergency_mode,
+            reason=bodies.reason(body.reason, is_required=False),
+        )
+        return Response(shapes.window(opened), 201)
+
+
+class CurrentWindow(Door):
+    """``windows/current``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "windows_current",
+        "Show the region's accepting window",
+        wire.WindowDetail,
+        parameters=[query("region", "its region; Global if left out", enum=Region.values)],
+        errors=[parameters.ParameterInvalid, windows.NoAcceptingWindow],
+        tag=TAG,
+    )
+    def get(self, request: Request) -> Response:
+        parameters.only(request, "region")
+        region = parameters.choice(request, "region", Region) or Region.GLOBAL
+        return Response(shapes.window_detail(windows.accepting(Region(region))))
+
+
+class OneWindow(Door):
+    """``windows/{window_id}``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "windows_show",
+        "Show a window with its traffic",
+        wire.WindowDetail,
+        errors=[windows.UnknownWindow],
+        tag=TAG,
+    )
+    def get(self, request: Request, window_id: int) -> Response:
+        parameters.only(request)
+        return Response(shapes.window_detail(windows.get(window_id)))
+
+
+class Standing(Door):
+    """``windows/{window_id}/status``"""
+
+    access: ClassVar = {"GET": EVERYONE}
+
+    @described(
+        "windows_status",
+        "Show where a window stands",
+        wire.WindowStanding,
+        errors=[windows.UnknownWindow],
+        tag=TAG,
+    )
+    def get(self, request: Request, window_id: int) -> Response:
+        parameters.only(request)
+        return Response(shapes.standing(windows.get(window_id), at=timezone.now()))
+
+
+class Process(Door):
+    """``windows/{window_id}/process``"""
+
+    access: ClassVar = {"POST": OPERATORS}
+
+    @described(
+        "windows_process",
+        "Start clearing a closed or rolled-back window",
+        wire.ProcessingStarted,
+        status=202,
+        body={bodies.JSON: ref(bodies.Process)},
+        errors=[
+            windows.UnknownWindow,
+            pipeline.CutoffNotReached,
+            pipeline.WindowFinal,
+            pipeline.RunHeld,
+            operations.AlreadyProcessing,
+            bodies.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, window_id: int) -> Response:
+        parameters.only(request)
+        body = bodies.read(request, bodies.Process, is_optional=True)
+        operation = pipeline.clear(
+            windows.get(window_id),
+            at=timezone.now(),
+            reason=bodies.reason(body.reason, is_required=False),
+            release=body.force_settlement,
+        )
+        started = wire.ProcessingStarted(
+            window_id=window_id,
+            status=WindowStatus(windows.get(window_id).status),
+            operation_id=operation.pk,
+            processing_started_at=operation.started_at,
+        )
+        return Response(started, 202)
+
+
+class ForceClose(Door):
+    """``force-close``"""
+
+    access: ClassVar = {"POST": OPERATORS}
+
+    @described(
+        "windows_force_close",
+        "Close a window now, without waiting for cutoff or grace",
+        wire.Window,
+        body={bodies.JSON: ref(bodies.ForceClose)},
+        errors=[windows.UnknownWindow, IllegalMove, bodies.ReasonInvalid],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        parameters.only(request)
+        body = bodies.read(request, bodies.ForceClose)
+        reason = bodies.reason(body.reason)
+        closed = windows.close(windows.get(body.window_id), at=timezone.now(), reason=reason)
+        return Response(shapes.window(closed))
+
+
+class RollBack(Door):
+    """``rollback/{window_id}``"""
+
+    access: ClassVar = {"POST": OPERATORS}
+
+    @described(
+        "windows_roll_back",
+        "Undo the window's clearing run, every checkpoint in reverse",
+        wire.RolledBack,
+        body={bodies.JSON: ref(bodies.RollBack)},
+        errors=[
+            windows.UnknownWindow,
+            NothingToRollBack,
+            operations.AlreadyFinal,
+            operations.RollbackFailed,
+            bodies.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, window_id: int) -> Response:
+        parameters.only(request)
+        body, now = bodies.read(request, bodies.RollBack), timezone.now()
+        reason, window = bodies.reason(body.reason), windows.get(window_id)
+        undone = operations.roll_back_window(window.pk, at=now, reason=reason)
+        if not undone:  # an undo that moved nothing is no success
+            raise NothingToRollBack(window.pk, window.status)
+        status = WindowStatus(windows.get(window_id).status)
+        return Response(wire.RolledBack(window_id, status, rolled_back_at=now, operations_rolled_back=undone))
+
+
+class Preview(Door):
+    """``windows/{window_id}/preview``"""
+
+    access: ClassVar = {"GET": STAFF}
+
+    @described(
+        "windows_preview",
+        "Compute what clearing would give now",
+        wire.Preview,
+        errors=[windows.UnknownWindow],
+        tag=TAG,
+    )
+    def get(self, request: Request, window_id: int) -> Response:
+        parameters.only(request)
+        return Response(shapes.preview(queries.preview(windows.get(window_id))))
+
+
+def _cutoff(cutoff_at: datetime | None, now: datetime) -> datetime | None:
+    if cutoff_at is not None and cutoff_at - now > CUTOFF_AHEAD_MAX:
+        raise CutoffTooFar(cutoff_at.isoformat(), CUTOFF_AHEAD_MAX.days)
+    return cutoff_at
