@@ -2,22 +2,21 @@
 Carry events from the outbox to NATS JetStream: at least once, in order per window.
 
 One relay at a time publishes, held by a session advisory lock in PostgreSQL; others stand by and take
-over when it dies. A published event is marked after the acknowledgement; a crash between the two
-publishes it again under the same ``Nats-Msg-Id``.
+over when it dies. A published event is marked after the acknowledgement, and only while the lock is
+held; a crash between the two publishes it again under the same ``Nats-Msg-Id``, which JetStream drops.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
 
 import nats
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, connection
+from django.db import connection
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
+from nats.js.api import StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
@@ -25,6 +24,7 @@ from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, payload
 from clearing.models import WindowEvent
 from clearing.partitions import GATE_CLASS
 from clearing.states import EventType
+from clearing_project.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,16 @@ RELAY_LOCK = 0x7FFFFFFF  # second key beside windows' ids, which never get there
 BATCH_MAX = 500
 IDLE_SECONDS = 0.25
 AWAY_SECONDS = 2.0
+CONNECT_SECONDS = 2
+PUBLISH_SECONDS = 5.0
+DUPLICATES_SECONDS = 3600.0  # how long JetStream knows an event again by its id
+
+
+class RelayOvertaken(Unavailable):
+    """This relay's database session is gone, so another may be publishing."""
+
+    code = "relay_overtaken"
+    message = "The relay lost its lock; it stands by."
 
 
 async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -39,59 +49,76 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
     announced = False
     while not stop.is_set():
         try:
-            client = await nats.connect(nats_url, max_reconnect_attempts=2, connect_timeout=2)
-        except (OSError, NatsError) as away:
-            logger.warning("NATS is away: %s", away)
+            async with _connected(nats_url) as client:
+                stream = await _stream(client)
+                if not announced:
+                    on_ready()
+                    announced = True
+                await _publish_until(stop, client, stream)
+        except Exception as trouble:  # whatever it is, the outbox keeps the events
+            logger.warning("events wait in the outbox: %s: %s", type(trouble).__name__, trouble)
+            await sync_to_async(_step_down)()
             await _pause(stop, AWAY_SECONDS)
-            continue
-        try:
-            stream = await _stream(client)
-            if not announced:
-                on_ready()
-                announced = True
-            await _publish_until(stop, stream)
-        except Exception as trouble:
-            logger.warning("relay interrupted: %s", trouble)
-            await _pause(stop, AWAY_SECONDS)
-        finally:
-            with contextlib.suppress(Exception):
-                await client.close()
+    await sync_to_async(_step_down)()
+
+
+@contextlib.asynccontextmanager
+async def _connected(nats_url: str) -> AsyncIterator[Client]:
+    """Connect once: after a loss nothing is re-sent behind our back, we begin anew from the outbox."""
+    client = await nats.connect(
+        nats_url,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,  # at the first connection it would otherwise try for two minutes
+        reconnect_time_wait=0.1,
+        connect_timeout=CONNECT_SECONDS,
+        error_cb=_note,
+    )
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(Exception):
+            await client.close()
 
 
 async def _stream(client: Client) -> JetStreamContext:
-    """Return JetStream with our stream in it, making the stream if it is not there."""
-    stream = client.jetstream()
+    """Return JetStream with our stream in it, made or brought up to date if need be."""
+    stream = client.jetstream(timeout=PUBLISH_SECONDS)
     try:
-        await stream.stream_info(STREAM)
+        found = (await stream.stream_info(STREAM)).config
     except NotFoundError:
-        await stream.add_stream(name=STREAM, subjects=SUBJECTS)
+        await stream.add_stream(
+            StreamConfig(name=STREAM, subjects=SUBJECTS, duplicate_window=DUPLICATES_SECONDS)
+        )
+        return stream
+    if set(SUBJECTS) - set(found.subjects or ()):
+        found.subjects = sorted({*SUBJECTS, *(found.subjects or ())})
+        await stream.update_stream(found)
     return stream
 
 
-async def _publish_until(stop: asyncio.Event, stream: JetStreamContext) -> None:
+async def _publish_until(stop: asyncio.Event, client: Client, stream: JetStreamContext) -> None:
     while not stop.is_set():
         events = await sync_to_async(_unpublished)()
         for event in events:
+            if stop.is_set():
+                return
             await stream.publish(
                 SUBJECT[EventType(event.event_type)],
                 json.dumps(payload(event)).encode(),
                 headers={"Nats-Msg-Id": str(event.event_id)},
             )
             await sync_to_async(_mark)(event)
+        if not client.is_connected:
+            raise ConnectionError("NATS closed the connection")
         if not events:
             await _pause(stop, IDLE_SECONDS)
 
 
 def _unpublished() -> list[WindowEvent]:
     """Read the oldest events to publish; none while another relay holds the lock."""
-    close_old_connections()
     with connection.cursor() as cursor:
-        # Session lock: taken again each round it only counts up; PostgreSQL drops it with the session.
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-            " AND classid = %(cls)s AND objid = %(obj)s) OR pg_try_advisory_lock(%(cls)s, %(obj)s)",
-            {"cls": GATE_CLASS, "obj": RELAY_LOCK},
-        )
+        # Session lock: PostgreSQL drops it with the session, and only then may another relay take it.
+        cursor.execute(f"SELECT {HELD} OR pg_try_advisory_lock(%(cls)s, %(obj)s)", KEY)
         if not cursor.fetchone()[0]:
             return []
     pending = WindowEvent.objects.filter(published_at=None).select_related("window").order_by("id")
@@ -99,9 +126,41 @@ def _unpublished() -> list[WindowEvent]:
 
 
 def _mark(event: WindowEvent) -> None:
-    WindowEvent.objects.filter(pk=event.pk).update(published_at=datetime.now(UTC))
+    """
+    Mark the event as published.
+
+    Raises:
+        RelayOvertaken: the lock is lost; the event stays unmarked for who holds it now.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE clearing_windowevent SET published_at = now() WHERE id = %(event)s AND {HELD}",
+            {**KEY, "event": event.pk},
+        )
+        if cursor.rowcount == 0:
+            raise RelayOvertaken
+
+
+def _step_down() -> None:
+    """Give up the lock with the session, so that another relay may go on at once."""
+    with contextlib.suppress(Exception), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock_all()")  # a pool would keep the session
+    connection.close()
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _note(trouble: Exception) -> None:
+    """Take the client's own complaints; what matters is raised where it is asked for."""
+    logger.debug("NATS: %s", trouble)
+
+
+KEY = {"cls": GATE_CLASS, "obj": RELAY_LOCK}
+
+HELD = """EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND classid = %(cls)s AND objid = %(obj)s
+)"""

@@ -12,6 +12,7 @@ from clearing.rpc import server
 
 class Command(ClearingCommand):
     help = "Serve gRPC on GRPC_PORT of HTTP_HOST until SIGTERM or Ctrl-C."
+    requires_system_checks = []  # they would load every page of the web door
 
     def handle(self, *args: Any, **options: Any) -> None:
         asyncio.run(self._run())

@@ -15,6 +15,7 @@ class Command(BaseCommand):
         "Publish events to NATS JetStream until SIGTERM or Ctrl-C. Prints 'relay ready' once it is connected."
         " Several may run: one publishes, the others stand by."
     )
+    requires_system_checks = []  # they would load every page of the web door
 
     def handle(self, *args: Any, **options: Any) -> None:
         asyncio.run(self._run())

@@ -110,11 +110,11 @@ class Client:
 
     def __init__(self, address: str, token: str = "", *, channel: grpc.Channel | None = None) -> None:
         self.channel = channel or grpc.insecure_channel(address)
-        self.metadata = [("authorization", f"Bearer {token}")] if token else []
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
     def __getattr__(self, method: str) -> Any:
         request_name, answer_name, streams = METHODS[method]
-        open_ = self.channel.unary_stream if streams else self.channel.unary_unary
+        open_: Any = self.channel.unary_stream if streams else self.channel.unary_unary
         call = open_(
             f"/{PACKAGE}.{SERVICE}/{method}",
             request_serializer=lambda request: request.SerializeToString(),
@@ -123,7 +123,7 @@ class Client:
 
         def ask(timeout: float = 20, metadata: tuple[tuple[str, str], ...] = (), **values: Any) -> Any:
             request = CLASSES[request_name](**values)
-            return call(request, timeout=timeout, metadata=[*self.metadata, *metadata])
+            return call(request, timeout=timeout, metadata=(*self.metadata, *metadata))
 
         return ask
 

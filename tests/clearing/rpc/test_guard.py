@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from clearing import partitions, windows
 from clearing.models import ApiToken
 from clearing.models.access import Role
-from clearing.rpc import errors
+from clearing.rpc import errors, server
 from clearing.rpc.calls import Calls
 from clearing_project.errors import ClearingError
 from tests import factories
@@ -49,16 +49,14 @@ def test_the_matrix_names_every_method() -> None:
     assert set(MAY) == set(METHODS)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_call_without_a_valid_token_is_refused(running: Running, method: str) -> None:
-    for token in ("", "wrong", "x" * 10_000):
-        client = Client(running.address, token)
+@pytest.mark.parametrize("token", ["", "wrong", "x" * 2000])
+def test_a_call_without_a_valid_token_is_refused(running: Running, token: str) -> None:
+    client = Client(running.address, token)
 
-        assert refused(getattr(client, method)) in (
-            ("UNAUTHENTICATED", "not_authenticated"),
-            ("RESOURCE_EXHAUSTED", ""),  # more metadata than the transport takes
-        )
-        client.channel.close()
+    refusals = {method: refused(getattr(client, method)) for method in METHODS}
+
+    assert set(refusals.values()) == {("UNAUTHENTICATED", "not_authenticated")}
+    client.channel.close()
 
 
 @pytest.mark.parametrize("role", Role)
@@ -178,7 +176,7 @@ def test_a_call_whose_deadline_passes_before_its_turn_is_never_begun(
     running: Running, operator: Client
 ) -> None:
     window = factories.window()
-    other = factories.window(windows.region("ADGM"))
+    other = windows.begin_close(factories.window(windows.region("ADGM")), at=factories.AT)
     blocked: list[threading.Thread] = []
     with transaction.atomic():
         partitions.pass_gate(other.pk)  # intake in flight: closing that window waits
@@ -199,23 +197,26 @@ def test_a_call_whose_deadline_passes_before_its_turn_is_never_begun(
 
 def test_health_and_reflection_need_no_token(running: Running) -> None:
     with grpc.insecure_channel(running.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        health: Any = health_pb2_grpc.HealthStub(channel)
         _until(
             lambda: (
                 health.Check(health_pb2.HealthCheckRequest(service="clearing.ClearingService")).status == 1
             )
         )
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[no-untyped-call]
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         (listed,) = reflection.ServerReflectionInfo(iter([asked]))
 
     names = {service.name for service in listed.list_services_response.service}
     assert {"clearing.ClearingService", "grpc.health.v1.Health"} <= names
 
 
-def test_health_says_not_serving_at_shutdown_and_streams_end(running: Running, operator: Client) -> None:
+def test_health_says_not_serving_at_shutdown_and_streams_end(
+    running: Running, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GRACE_SECONDS", 0.5)  # who watches health never ends by itself
     with grpc.insecure_channel(running.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         said: list[int] = []
         reader = threading.Thread(target=lambda: _collect(watch, said))
