@@ -4,10 +4,8 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from clearing.console.views import console
-
 urlpatterns = [
-    path("", console, name="console"),
+    path("", include("clearing.console.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("clearing.api.urls")),

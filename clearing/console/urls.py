@@ -1,0 +1,7 @@
+"""The console's address."""
+
+from django.urls import path
+
+from clearing.console.views import console
+
+urlpatterns = [path("", console, name="console")]
