@@ -12,6 +12,8 @@ class Row:
         size: rows worked on.
         floor_name: what the floor did with the same rows, in the same run.
         limit: the ratio we promise to stay under; None where we promise nothing.
+        note: what else one must know to read it.
+        unit: of both figures, which are seconds unless it says otherwise.
     """
 
     name: str
@@ -20,6 +22,8 @@ class Row:
     floor_name: str
     floor_seconds: float
     limit: float | None = None
+    note: str = ""
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:

@@ -1,0 +1,102 @@
+"""Intake through its doors: REST by real gunicorn, and a CSV by the loader's own process."""
+
+import csv
+import os
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Final
+
+import httpx
+import msgspec
+from django.utils import timezone
+
+from bench import community, site
+from bench.community import Day
+from bench.model import Row
+from bench.timing import timed
+from clearing import access, windows
+from clearing.models.access import Role
+from clearing_project.stack.children import Site
+from clearing_project.stack.runtime import REPOSITORY
+
+HEADER: Final = ("reference", "payer", "payee", "currency", "amount")
+REST_LIMIT: Final = 2.0  # half as fast as the path under it
+FLAT_LIMIT: Final = 1.1
+TIMEOUT_SECONDS: Final = 60.0
+
+
+def rest(place: Site, sizes: dict[int, float]) -> list[Row]:
+    """Post days of these sizes in full bodies, one after the other; *sizes* gives the SQL path's seconds."""
+    token = access.issue("bench", role=Role.OPERATOR, participant_code=None)
+    with (
+        site.running(place, "web"),
+        httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS) as client,
+    ):
+        _post(place, client, community.day(1_000))  # every connection and import is made
+        return [
+            Row(
+                "intake, REST",
+                size,
+                _post(place, client, community.day(size)),
+                "SQL path",
+                direct,
+                REST_LIMIT,
+            )
+            for size, direct in sizes.items()
+        ]
+
+
+def _post(place: Site, client: httpx.Client, day: Day) -> float:
+    window = community.open_window()
+    region = community.CLEARED.value
+    url = f"{place.http_url}/api/v1/clearing/obligations"
+    bodies = [msgspec.json.encode({"region": region, "obligations": batch}) for batch in day.batches()]
+    client.headers["Content-Type"] = "application/json"
+    seconds, answers = timed(lambda: [client.post(url, content=body) for body in bodies])
+    for answer in answers:
+        answer.raise_for_status()
+    assert sum(answer.json()["accepted"] for answer in answers) == len(day.submissions)
+    windows.close(window, at=timezone.now(), reason="benchmark")
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a run of the loader took."""
+
+    seconds: float
+    peak_mb: float
+
+
+def csv_files(directory: Path, sizes: dict[int, float]) -> list[Row]:
+    """Load files of these sizes; *sizes* gives the SQL path's seconds."""
+    loads = {size: _load(directory / f"{size}.csv", community.day(size)) for size in sizes}
+    rows = [
+        Row("intake, CSV", size, load.seconds, "SQL path", sizes[size], note="with the start of its process")
+        for size, load in loads.items()
+    ]
+    least, most = min(sizes), max(sizes)
+    if least < most:
+        name, floor = "peak memory of the CSV loader", f"{least:,} lines"
+        peak, peak_of_least = loads[most].peak_mb, loads[least].peak_mb
+        rows.append(Row(name, most, peak, floor, peak_of_least, FLAT_LIMIT, unit="MB"))
+    return rows
+
+
+def _load(path: Path, day: Day) -> Loaded:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        writer.writerows([getattr(each, name) for name in HEADER] for each in day.submissions)
+    window = community.open_window()
+    command = ("manage.py", "load_obligations", str(path), "--region", community.CLEARED.value)
+    process = Popen([sys.executable, *command], cwd=REPOSITORY, stdout=DEVNULL)
+    seconds, (_, status, used) = timed(partial(os.wait4, process.pid, 0))
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, "every line is accepted"
+    path.unlink()
+    windows.close(window, at=timezone.now(), reason="benchmark")
+    return Loaded(seconds, used.ru_maxrss / 1024)

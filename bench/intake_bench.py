@@ -1,0 +1,92 @@
+"""Intake against the bare COPY of the same rows, and against what Django's ``bulk_create`` makes of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from bench import community
+from bench.model import Row
+from bench.timing import median_seconds, timed, times_for
+from clearing import partitions, windows
+from clearing.models import ClearingWindow, Obligation, ObligationKey
+from clearing.obligations import BATCH_MAX
+
+WINDOWS_MIN = 2
+BULK_CREATE_MAX = 100_000  # a million would take minutes and say the same
+COLUMNS = (
+    "window_id, id, amount_minor, key, submitted_at, payer_id, payee_id, due_date, currency_id, priority,"
+    " reference, submitter, link"
+)
+FLIPPED = 1 << 127  # makes another key of a key
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was measured, the seconds of the SQL path, and full windows, closed, for whoever clears them."""
+
+    rows: list[Row]
+    seconds: float
+    windows: list[ClearingWindow]
+
+
+def measure(size: int) -> Taken:
+    """Fill windows with *size* obligations each: several, and no fewer than two."""
+    spent: list[float] = []
+    filled: list[ClearingWindow] = []
+    for _ in range(max(times_for(size), WINDOWS_MIN)):
+        day, window = community.day(size), community.open_window()
+        spent.append(sum(timed(partial(community.submit, batch))[0] for batch in day.batches()))
+        filled.append(windows.close(window, at=timezone.now(), reason="benchmark"))
+    seconds = median(spent)
+    return Taken(list(_rows(size, seconds, filled[-1])), seconds, filled)
+
+
+def bare_copy(window: ClearingWindow, *, times: int) -> float:
+    """Return the seconds of one binary COPY of a window's rows into an unlogged heap without any index."""
+    table = partitions.name(window.pk)
+    with connection.cursor() as cursor:
+        with cursor.copy(f"COPY (SELECT {COLUMNS} FROM {table}) TO STDOUT (FORMAT binary)") as copy:
+            rows = b"".join(bytes(block) for block in copy)
+        cursor.execute(f"CREATE UNLOGGED TABLE bench_heap AS SELECT {COLUMNS} FROM {table} WITH NO DATA")
+
+        def load() -> None:
+            with cursor.copy(f"COPY bench_heap ({COLUMNS}) FROM STDIN (FORMAT binary)") as copy:
+                copy.write(rows)
+
+        seconds = median_seconds(load, times=times)
+        cursor.execute("DROP TABLE bench_heap")
+    return seconds
+
+
+def _rows(size: int, seconds: float, window: ClearingWindow) -> Iterator[Row]:
+    copied = bare_copy(window, times=times_for(size))
+    yield Row("intake, SQL path", size, seconds, "binary COPY into an unlogged heap", copied)
+    if size <= BULK_CREATE_MAX:
+        created = _bulk_create(window)
+        note = "goal: 8 times as fast; bulk_create gets the rows checked and looked up"
+        yield Row("intake, SQL path", size, seconds, "bulk_create of the same rows", created, 1 / 8, note)
+
+
+def _bulk_create(source: ClearingWindow) -> float:
+    """Return the seconds in which ``bulk_create`` writes a window's rows and keys into another window."""
+    rows: list[Any] = list(Obligation.objects.filter(window=source).order_by("id").values())
+    target = community.open_window()
+    batches = [rows[start : start + BATCH_MAX] for start in range(0, len(rows), BATCH_MAX)]
+    seconds = sum(timed(partial(_create, batch, target.pk))[0] for batch in batches)
+    windows.close(target, at=timezone.now(), reason="benchmark")
+    return seconds
+
+
+@transaction.atomic
+def _create(rows: list[Any], window_id: int) -> None:
+    fresh = [{**row, "window_id": window_id, "key": UUID(int=row["key"].int ^ FLIPPED)} for row in rows]
+    ObligationKey.objects.bulk_create(
+        ObligationKey(key=row["key"], window_id=window_id, obligation_id=row["id"]) for row in fresh
+    )
+    Obligation.objects.bulk_create(Obligation(**row) for row in fresh)

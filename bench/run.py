@@ -1,0 +1,86 @@
+"""Every benchmark, in order; Django is set up and the servers run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from django.core.management import call_command
+from django.utils import timezone
+from rich.console import Console
+
+from bench import (
+    community,
+    doors_bench,
+    intake_bench,
+    netting_bench,
+    operation_bench,
+    report,
+    site,
+    window_bench,
+    worker_bench,
+)
+from bench.model import Row
+
+WORKER_MAX = 100_000  # a larger window is cleared by the worker once, while intake goes on
+EFFICIENCIES_MAX = 100_000
+PARTS = ("netting", "operations", "cycle", "doors")
+
+
+class Run:
+    """One run: figures by component, shown as they come."""
+
+    def __init__(self, sizes: list[int], directory: Path, console: Console) -> None:
+        self.sizes, self.directory, self.console = sizes, directory, console
+        self.started_at = timezone.now()
+        self.figures: dict[str, list[Row]] = {}
+        self.efficiencies: list[netting_bench.Efficiency] = []
+        self.sql_seconds: dict[int, float] = {}
+
+    def measure(self, parts: set[str]) -> None:
+        """Measure the parts that are asked for, and write the results."""
+        call_command("migrate", verbosity=0, interactive=False)
+        community.found(at=self.started_at)
+        if "netting" in parts:
+            self._netting()
+        if "operations" in parts:
+            self._show("operations", "atomic operations", operation_bench.measure())
+        if "cycle" in parts:
+            self._cycle()
+        if "doors" in parts:
+            self._doors()
+        others = {"efficiencies": [asdict(each) for each in self.efficiencies]}
+        report.write(self.figures, others, sizes=self.sizes, at=self.started_at)
+        self.console.print(f"written to {report.RESULTS}")
+
+    def _netting(self) -> None:
+        self._show("netting", "netting", netting_bench.measure(self.sizes))
+        self.efficiencies = netting_bench.efficiencies(min(self.sizes[-1], EFFICIENCIES_MAX))
+        self.console.print(report.efficiencies(self.efficiencies))
+
+    def _cycle(self) -> None:
+        """Fill windows of each size, clear one here and one by the worker, and take more in meanwhile."""
+        with site.running(site.of(self.directory), "worker-1"):
+            worker_bench.warm_up()
+            for size in self.sizes:
+                taken = intake_bench.measure(size)
+                self.sql_seconds[size] = taken.seconds
+                self._show("intake", f"intake of {size:,} obligations", taken.rows)
+                here, *others = taken.windows
+                rows, seconds = window_bench.measure(here)
+                if size <= WORKER_MAX:
+                    rows.append(worker_bench.measure(others.pop(), size, in_process_seconds=seconds))
+                if size == self.sizes[-1]:
+                    rows.append(worker_bench.intake_meanwhile(others.pop(), size))
+                self._show("window", f"a window of {size:,} obligations", rows)
+
+    def _doors(self) -> None:
+        for size in self.sizes:
+            if size not in self.sql_seconds:
+                self.sql_seconds[size] = intake_bench.measure(size).seconds
+        place = site.of(self.directory)
+        rows = doors_bench.csv_files(self.directory, self.sql_seconds)
+        rows += doors_bench.rest(place, self.sql_seconds)
+        self._show("doors", "intake through the doors", rows)
+
+    def _show(self, component: str, title: str, rows: list[Row]) -> None:
+        self.figures.setdefault(component, []).extend(rows)
+        report.show(self.console, title, rows)
