@@ -46,7 +46,6 @@ class AtomicOperationAdmin(ReadOnlyAdmin):
     list_display = ("operation_type", "state", "window_link", "started", "completed", "error_code", "id")
     list_filter = ("status", "operation_type")
     list_select_related = ("window",)
-    show_full_result_count = False
     search_fields = ("=id", "=window__id", "=error_code")
     fields = (
         "id",

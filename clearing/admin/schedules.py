@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import Model
 from django.http import HttpRequest
 from django_celery_beat import admin as beat
@@ -44,6 +45,7 @@ class RegionScheduleAdmin(Admin):
         "is_enabled",
     )
     readonly_fields = ("region",)
+    formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
 
     @admin.display(description="opening times")
     def times(self, schedule: RegionSchedule) -> str:

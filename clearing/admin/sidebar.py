@@ -99,6 +99,11 @@ def stylesheet(_request: HttpRequest) -> str:
     return static("clearing/admin.css")
 
 
+def icon(_request: HttpRequest) -> str:
+    """Return the address of the icon that browsers show beside the title."""
+    return static("clearing/icon.svg")
+
+
 def _may_view(request: HttpRequest, *, table: str) -> bool:
     app, _, model = table.rpartition("_")
     return any(request.user.has_perm(f"{app}.{may}_{model}") for may in ("view", "change"))

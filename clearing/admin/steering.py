@@ -12,6 +12,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -20,7 +21,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from clearing import operations, pipeline, windows
 from clearing.models import ClearingWindow
 from clearing.states import WindowStatus
-from clearing_project.errors import ClearingError
+from clearing_project.errors import ClearingError, Unavailable
 
 WINDOWS_MAX = 50  # one request; each may wait for intake in flight
 PERMISSION = "clearing.change_clearingwindow"
@@ -159,7 +160,7 @@ def respond(
 def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *, reason: str) -> None:
     admin.log_change(request, window, f"{verb.title}. Reason: {reason}")
     try:
-        done = verb.call(window, timezone.now(), reason)
+        done = _call(verb, window, reason=reason)
     except ClearingError as refused:
         text = f"{verb.title} of {window}: {refused} ({refused.public_code})"
         admin.log_change(request, window, f"{verb.title} refused: {refused} ({refused.public_code})")
@@ -169,3 +170,11 @@ def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *
         admin.message_user(request, f"{verb.title} of {window}: {done}", messages.SUCCESS)
     else:
         admin.message_user(request, f"{verb.title} of {window}: nothing to do.", messages.WARNING)
+
+
+def _call(verb: Verb, window: ClearingWindow, *, reason: str) -> str:
+    """Call the verb; what waited too long for a lock is asked for again later."""
+    try:
+        return verb.call(window, timezone.now(), reason)
+    except OperationalError as busy:
+        raise Unavailable from busy

@@ -13,7 +13,7 @@ from clearing_project.errors import ClearingError
 from netting import money
 from netting.errors import NettingError
 from settlement import participants
-from settlement.admin.base import Admin, RowForm, amount, amount_column, status_column
+from settlement.admin.base import Admin, RowForm, amount, amount_column, moment_column, status_column
 from settlement.models import Currency, LedgerEntry, Participant, SettlementAccount
 from settlement.states import ParticipantKind
 
@@ -136,21 +136,21 @@ class ParticipantAdmin(NeverDeleted):
     """Participants: registered and renamed here; suspended and reinstated by actions."""
 
     form = ParticipantForm
-    list_display = ("code", "name", "country", "kind", "state", "created_at")
+    list_display = ("code", "name", "country", "kind", "state", "created")
     list_filter = ("status", "kind")
     search_fields = ("code", "name")
     list_per_page = 50
     actions = ("suspend", "reinstate")
-    state = status_column()
+    state, created = status_column(), moment_column("created_at")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """What has no meaning before the participant exists is left out of the new page."""
         entered = ("code", "name", "country")
-        return (*entered, "kind", "state", "created_at") if obj else entered
+        return (*entered, "kind", "state", "created") if obj else entered
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """The code is fixed once made."""
-        return ("code", "kind", "state", "created_at") if obj else ()
+        return ("code", "kind", "state", "created") if obj else ()
 
     @admin.action(description="Suspend: accept no more obligations", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
@@ -189,14 +189,14 @@ class SettlementAccountAdmin(NeverDeleted):
     list_per_page = 50
     list_before_template = "settlement/account_totals.html"
     balance, reserved = amount_column("balance_minor"), amount_column("reserved_minor")
-    lowest = amount_column("floor_minor", "floor")
+    lowest, created = amount_column("floor_minor", "floor"), moment_column("created_at")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """A new account has no money to show."""
         if obj is None:
             return ("participant", "currency", "floor")
         floor = "floor" if self.has_change_permission(request, obj) else "lowest"
-        return ("participant", "currency", "balance", "reserved", "available", "ledger", floor, "created_at")
+        return ("participant", "currency", "balance", "reserved", "available", "ledger", floor, "created")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """The floor alone is an operator's."""

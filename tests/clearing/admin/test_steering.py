@@ -1,17 +1,21 @@
 """Force close, process and roll back: asked for with a reason, done by the engine's verbs, logged."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from clearing import finality, operations
+from clearing import finality, operations, partitions
 from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import OperationType
 from tests import factories
 from tests.clearing.admin.conftest import client, staff
+from tests.database import aside, sql
 
 LIST = "admin:clearing_clearingwindow_changelist"
 REASON = "the exchange closes early"
@@ -222,3 +226,30 @@ def test_the_log_is_written_before_the_verb(operator: Client, opened: ClearingWi
     ask(operator, "roll_back", scene.completed, reason=REASON)
 
     assert [text.partition(":")[0] for _, _, text in log()] == ["Roll back. Reason", "Roll back refused"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_close_that_waits_too_long_for_intake_is_answered_and_may_be_repeated() -> None:
+    operator = client(staff("olivia", "view_clearingwindow", "change_clearingwindow"))
+    window = factories.window()
+    release, held = threading.Event(), threading.Event()
+
+    def intake() -> None:
+        with transaction.atomic():
+            partitions.pass_gate(window.pk)
+            held.set()
+            release.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(aside, intake)
+        assert held.wait(30)
+        sql("SET lock_timeout = 100")
+        refused = ask(operator, "force_close", window, reason=REASON)
+        sql("RESET lock_timeout")
+        release.set()
+        slow.result(30)
+    again = ask(operator, "force_close", window, reason=REASON)
+
+    assert "(unavailable)" in messages(refused)[0]
+    assert "closed at" in messages(again)[0]
+    assert status(window) == "Closed"
