@@ -1,0 +1,64 @@
+"""A client of the REST door, as Django's test client sends it: through every middleware."""
+
+import json
+from typing import Any
+
+from django.test import Client
+
+from clearing.obligations import Submission
+
+PREFIX = "/api/v1/clearing/"
+PROBLEM = "application/problem+json"
+
+
+class Caller:
+    """A bearer of a token, or of none."""
+
+    def __init__(self, token: str = "") -> None:
+        self.token = token
+        self.client = Client(raise_request_exception=False)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """Ask for a path under the prefix, or for an absolute one."""
+        return self.client.get(address(path), parameters, headers=self._headers())
+
+    def post(
+        self, path: str, body: Any = None, *, key: str = "", media_type: str = "application/json"
+    ) -> Any:
+        """Send JSON, or text and bytes as they are."""
+        data = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self.send("POST", path, "" if body is None else data, key=key, media_type=media_type)
+
+    def send(self, method: str, path: str, data: Any = "", *, key: str = "", media_type: str = "") -> Any:
+        """Use any method."""
+        headers = self._headers() | ({"Idempotency-Key": key} if key else {})
+        return self.client.generic(method, address(path), data, content_type=media_type, headers=headers)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def address(path: str) -> str:
+    """Return the whole path."""
+    return path if path.startswith("/") else PREFIX + path
+
+
+def bulk(*items: Submission, **envelope: Any) -> dict[str, Any]:
+    """The body of an intake."""
+    names = ("reference", "payer", "payee", "currency", "amount")
+    sent = [{name: getattr(item, name) for name in names} for item in items]
+    return {"region": "Americas", **envelope, "obligations": sent}
+
+
+def is_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Hold a response to RFC 9457 and to its code; return the problem."""
+    body = response.content.decode()
+    assert (response.status_code, response.headers["Content-Type"]) == (status, PROBLEM), body
+    problem: dict[str, Any] = json.loads(body)
+    assert problem["code"] == code, problem
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:clearing:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert "{" not in problem["detail"]
+    return problem
