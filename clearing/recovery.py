@@ -47,7 +47,7 @@ def _due(at: datetime) -> list[Dispatch]:
     ended = (OperationStatus.ROLLED_BACK, OperationStatus.FAILED)
     over = Q(operation__status__in=ended)
     settled = Q(operation__status=OperationStatus.COMMITTED, operation__window__status__in=FINAL_WINDOW)
-    held = Q(operation__held_at__isnull=False, operation__final_at=None)
+    held = Q(operation__held_at__isnull=False, operation__rolling_back_at=None, operation__final_at=None)
     due = Dispatch.objects.filter(next_at__lte=at).exclude(over | settled | held)
     return list(due.order_by("next_at")[:SWEPT_MAX])
 
