@@ -4,30 +4,24 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from clearing import access
-from clearing.models import ApiToken
+from clearing.access import EVERYONE, OPERATORS, STAFF
 from clearing.models.access import Role
 from clearing.rpc.errors import Unauthenticated
 from clearing_project.errors import Denied
 
-READERS = frozenset(Role)
-STAFF = frozenset({Role.OPERATOR, Role.APPROVER, Role.AUDITOR})  # see every participant's figures
-OPERATORS = frozenset({Role.OPERATOR})
-
 METHODS: dict[str, frozenset[Role]] = {
-    "GetCurrentWindow": READERS,
-    "GetWindowStatus": READERS,
+    "GetCurrentWindow": EVERYONE,
+    "GetWindowStatus": EVERYONE,
     "ForceCloseWindow": OPERATORS,
     "OpenNewWindow": OPERATORS,
     "ProcessWindow": OPERATORS,
-    "GetProcessingResult": READERS,
-    "StreamWindowUpdates": READERS,
-    "StreamSettlementStatus": READERS,
+    "GetProcessingResult": EVERYONE,
+    "StreamWindowUpdates": EVERYONE,
+    "StreamSettlementStatus": EVERYONE,
     "TriggerEmergencyClearing": OPERATORS,
     "RollbackWindow": OPERATORS,
     "GetOperationStatus": STAFF,  # its error may name another participant's shortfall
 }
-
-TOKEN_MAX = 512
 
 
 class RoleMissing(Denied):
@@ -63,14 +57,7 @@ def authenticate(authorization: str) -> Caller:
         Unauthenticated
     """
     scheme, _, token = authorization.partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not 0 < len(token) <= TOKEN_MAX:
-        raise Unauthenticated
-    found = (
-        ApiToken.objects.select_related("user")
-        .filter(digest=access.digest(token), revoked_at=None, user__is_active=True)
-        .first()
-    )
+    found = access.find(token.strip()) if scheme.lower() == "bearer" else None
     if found is None:
         raise Unauthenticated
     return Caller(found.user.get_username(), Role(found.role), found.participant_id)

@@ -4,6 +4,7 @@ import logging
 
 import grpc
 from django.db import InterfaceError, OperationalError
+from kombu.exceptions import OperationalError as BrokerAway
 
 from clearing_project.errors import ClearingError, Conflict, Denied, Invalid, NotFound, Unavailable
 
@@ -11,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 ERROR_CODE = "error-code"  # key of the trailing metadata
 INTERNAL_CODE = "internal_error"
-AWAY = (OperationalError, InterfaceError)
+AWAY = (OperationalError, InterfaceError, BrokerAway)
 
 
 class Exhausted(Unavailable):
@@ -58,7 +59,7 @@ def answer(failure: Exception, *, method: str) -> tuple[grpc.StatusCode, str, st
         status = next(status for parent, status in STATUS if isinstance(failure, parent))
         return status, failure.public_code, str(failure)
     if isinstance(failure, AWAY):
-        logger.warning("%s: the database is away: %s", method, failure)
+        logger.warning("%s: something we need is away: %s", method, failure)
         return grpc.StatusCode.UNAVAILABLE, Unavailable.code, Unavailable.message
     logger.error("%s failed", method, exc_info=failure)
     return grpc.StatusCode.INTERNAL, INTERNAL_CODE, "Something went wrong here."
