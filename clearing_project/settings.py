@@ -188,6 +188,9 @@ UNFOLD = {
     "SITE_SYMBOL": "account_balance",
     "SITE_URL": "/",  # the operations console
     "STYLES": ["clearing.admin.sidebar.stylesheet"],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": "clearing.admin.sidebar.icon"}
+    ],
     "SIDEBAR": {"show_search": True, "navigation": "clearing.admin.sidebar.navigation"},
     "COLORS": {
         "primary": {

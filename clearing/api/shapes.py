@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from clearing import models, queries
 from clearing.api import wire
+from clearing.api.pagination import LIMIT_MAX
 from clearing.states import (
     CheckpointStatus,
     Direction,
@@ -94,6 +97,31 @@ def preview(found: queries.Preview) -> wire.Preview:
         instructions_count=found.instructions_count,
         currencies=[currency_result(each) for each in found.currencies],
         positions=[previewed(each) for each in found.positions],
+    )
+
+
+def result(row: models.ClearingWindow, *, own: settlement.Participant | None = None) -> wire.Result:
+    """Show what clearing the window gave; with *own*, as far as it concerns that participant."""
+    found, positions, batch = (
+        queries.result(row),
+        queries.positions(row).multilateral,
+        queries.instructions(row),
+    )
+    if own is not None:
+        positions, batch = positions.filter(participant=own), batch.filter(Q(payer=own) | Q(payee=own))
+    return wire.Result(
+        window_id=row.pk,
+        operation_id=found.operation.pk if found.operation else None,
+        window_status=WindowStatus(row.status),
+        status=found.status,
+        obligations_count=found.obligations_count,
+        efficiency=found.efficiency_bps / BPS,
+        currencies=[currency_result(each) for each in found.currencies],
+        positions=[position(each) for each in positions[:LIMIT_MAX]],
+        instructions_count=found.instructions_count if own is None else batch.count(),
+        instructions=[instruction(each, window_id=row.pk) for each in batch[:LIMIT_MAX]],
+        errors=[run_error(each, is_told=own is None) for each in found.errors],
+        processing_time_ms=found.processing_ms,
     )
 
 

@@ -28,6 +28,7 @@ class Site:
     flower_port: int
     workers: int = 1
     concurrency: int = 2
+    sample: bool = False
 
     @property
     def http_url(self) -> str:
@@ -114,6 +115,7 @@ class Child:
         )
 
 
+SAMPLE = Child("sample", ("manage.py", "load_sample_day", "--if-empty"), once=True)
 MIGRATE = Child("migrate", ("manage.py", "migrate", "--no-input"), once=True)
 
 
@@ -123,6 +125,7 @@ def children(site: Site) -> list[Child]:
         _web(site),
         *(_worker(site, number) for number in range(1, site.workers + 1)),
         Child("tick", ("manage.py", "tick"), once=True),  # opens the windows that are due now
+        *([SAMPLE] if site.sample else []),
         Child(
             "grpc", ("manage.py", "grpc_server"), probes.grpc_health(site.grpc_address), environment=POOLED
         ),

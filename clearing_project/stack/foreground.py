@@ -22,6 +22,7 @@ def run(
     *,
     workers: int,
     concurrency: int,
+    sample: bool = False,
     first: Sequence[str] = (),
     once: bool = False,
     stack: Callable[..., Stack] = Stack,
@@ -37,7 +38,7 @@ def run(
     console = Console(soft_wrap=True)
     status = 0
     try:
-        with stack(directory, console, workers=workers, concurrency=concurrency) as running:
+        with stack(directory, console, sample=sample, workers=workers, concurrency=concurrency) as running:
             since = time.monotonic()
             site = running.start()
             console.print(f"  all of it   {time.monotonic() - since:5.1f} s", highlight=False)

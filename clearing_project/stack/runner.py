@@ -88,6 +88,7 @@ class Stack:
         directory: where servers keep their data and logs go.
         console: where progress is told.
         table: the processes of a site.
+        sample: register the sample participants in an embedded database that has none.
         workers: worker processes, each running *concurrency* tasks at a time.
     """
 
@@ -98,6 +99,7 @@ class Stack:
         *,
         table: Callable[[Site], list[Child]] = children,
         migration: Child | None = MIGRATE,
+        sample: bool = False,
         workers: int = 1,
         concurrency: int = 2,
     ) -> None:
@@ -105,6 +107,7 @@ class Stack:
         self.console = console
         self.table = table
         self.migration = migration
+        self.sample = sample
         self.workers = workers
         self.concurrency = concurrency
         self.site: Site | None = None
@@ -259,6 +262,7 @@ class Stack:
             http_host=host,
             **ports,
             workers=self.workers,
+            sample=self.sample and "DATABASE_URL" in {server.variable for server in self._servers},
             concurrency=self.concurrency,
         )
 

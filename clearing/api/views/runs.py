@@ -10,12 +10,11 @@ from rest_framework.response import Response
 from clearing import queries, steps, windows
 from clearing.access import EVERYONE, STAFF
 from clearing.api import parameters, shapes, wire
-from clearing.api.pagination import LIMIT_MAX, page
+from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
 from clearing.api.schema import described, query
 from clearing.api.views.base import Door
 from clearing.models import AtomicOperation, BilateralPosition, MultilateralPosition, WindowEvent
-from clearing.states import WindowStatus
 from settlement.models import Participant
 
 KINDS = ("multilateral", "bilateral")
@@ -36,27 +35,7 @@ class Result(Door):
     )
     def get(self, request: Request, window_id: int) -> Response:
         parameters.only(request)
-        window, own = windows.get(window_id), own_participant(request)
-        result = queries.result(window)
-        positions = _multilateral(queries.positions(window), own)
-        instructions = queries.instructions(window)
-        if own is not None:
-            instructions = instructions.filter(Q(payer=own) | Q(payee=own))
-        shown = wire.Result(
-            window_id=window.pk,
-            operation_id=result.operation.pk if result.operation else None,
-            window_status=WindowStatus(window.status),
-            status=result.status,
-            obligations_count=result.obligations_count,
-            efficiency=result.efficiency_bps / shapes.BPS,
-            currencies=[shapes.currency_result(row) for row in result.currencies],
-            positions=[shapes.position(row) for row in positions[:LIMIT_MAX]],
-            instructions_count=result.instructions_count if own is None else instructions.count(),
-            instructions=[shapes.instruction(row, window_id=window.pk) for row in instructions[:LIMIT_MAX]],
-            errors=[shapes.run_error(row, is_told=own is None) for row in result.errors],
-            processing_time_ms=result.processing_ms,
-        )
-        return Response(shown)
+        return Response(shapes.result(windows.get(window_id), own=own_participant(request)))
 
 
 class Positions(Door):

@@ -20,14 +20,24 @@ class Command(BaseCommand):
         """How much of it."""
         parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
         parser.add_argument("--concurrency", type=int, default=2, help="tasks at a time in each worker (2)")
+        parser.add_argument(
+            "--empty", action="store_true", help="without the sample participants an embedded database gets"
+        )
         parser.add_argument("--forget", action="store_true", help="delete the embedded servers' data instead")
 
-    def handle(self, *args: Any, workers: int, concurrency: int, forget: bool, **options: Any) -> None:
+    def handle(self, *args: Any, **options: Any) -> None:
         """Leave with the stack's exit status."""
-        if forget:
+        if options["forget"]:
             try:
                 foreground.forget(data_dir())
             except ClearingError as error:
                 raise CommandError(error) from error
             return
-        sys.exit(foreground.run(data_dir(), workers=workers, concurrency=concurrency))
+        sys.exit(
+            foreground.run(
+                data_dir(),
+                workers=options["workers"],
+                concurrency=options["concurrency"],
+                sample=not options["empty"],
+            )
+        )
