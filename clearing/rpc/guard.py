@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SERVICE = "clearing.ClearingService"
 WRITE_SECONDS = 10.0
+ADMITTED_SECONDS = 30.0
 
 Context = ServicerContext[Any, Any]
 Handler = Any  # of any request and answer
@@ -89,10 +91,14 @@ class Guard(ServerInterceptor):
     ) -> None:
         try:
             await self._admit(method, context)
+            admitted_at = monotonic()
             if not isasyncgenfunction(behaviour):
                 raise NotImplementedHere(method)
             async with aclosing(behaviour(request, context)) as messages:
                 async for message in messages:
+                    if monotonic() - admitted_at >= ADMITTED_SECONDS:  # a token may be revoked meanwhile
+                        await self._admit(method, context)
+                        admitted_at = monotonic()
                     await _write(context, message)
         except AbortError:
             raise

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from clearing import partitions, windows
-from clearing.models import ApiToken
+from clearing.models import ApiToken, ClearingWindow
 from clearing.models.access import Role
 from clearing.rpc import errors, server
 from clearing.rpc.calls import Calls
@@ -82,57 +83,39 @@ def test_a_revoked_token_and_an_inactive_user_are_refused(operator: Client) -> N
 
 def test_each_expected_error_has_its_status_and_code(operator: Client) -> None:
     factories.circle()
-    open_ = factories.window()
+    open_ = factories.window().pk
     done = factories.closed(region=windows.region("ADGM"))
     factories.settled(done)
-    running = factories.closed(region=windows.region("AsiaPacific"))
-    factories.running(running, applied=1)
-    why = "because"
+    running = factories.closed(region=windows.region("AsiaPacific")).pk
+    factories.running(ClearingWindow.objects.get(pk=running), applied=1)
+    emergency = partial(operator.TriggerEmergencyClearing, region=REGION, reason="test")
+    roll_back, close = operator.RollbackWindow, operator.ForceCloseWindow
+    missing, invalid, conflict = "NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION"
 
-    assert {
-        name: refused(call)
-        for name, call in {
-            "window": lambda: operator.GetWindowStatus(window_id=999),
-            "result": lambda: operator.GetProcessingResult(window_id=-1),
-            "stream of a window": lambda: operator.StreamSettlementStatus(window_id=999),
-            "operation": lambda: operator.GetOperationStatus(operation_id=str(uuid4())),
-            "no open window": lambda: operator.GetCurrentWindow(region="AsiaPacific"),
-            "region": lambda: operator.OpenNewWindow(region="Atlantis"),
-            "stream of a region": lambda: operator.StreamWindowUpdates(region="Atlantis"),
-            "operation id": lambda: operator.GetOperationStatus(operation_id="7"),
-            "no reason": lambda: operator.ForceCloseWindow(window_id=open_.pk),
-            "blank reason": lambda: operator.RollbackWindow(window_id=open_.pk, reason=" \n"),
-            "long reason": lambda: operator.RollbackWindow(window_id=open_.pk, reason="x" * 501),
-            "second window": lambda: operator.OpenNewWindow(region=REGION),
-            "cutoff": lambda: operator.ProcessWindow(window_id=open_.pk),
-            "twice": lambda: operator.ProcessWindow(window_id=running.pk),
-            "ended": lambda: operator.ProcessWindow(window_id=done.pk),
-            "closed": lambda: operator.ForceCloseWindow(window_id=done.pk, reason=why),
-            "final": lambda: operator.RollbackWindow(window_id=done.pk, reason=why),
-            "nothing done": lambda: operator.RollbackWindow(window_id=open_.pk, reason=why),
-            "later": lambda: operator.TriggerEmergencyClearing(region=REGION, reason=why),
-        }.items()
-    } == {
-        "window": ("NOT_FOUND", "unknown_window"),
-        "result": ("NOT_FOUND", "unknown_window"),
-        "stream of a window": ("NOT_FOUND", "unknown_window"),
-        "operation": ("NOT_FOUND", "unknown_operation"),
-        "no open window": ("NOT_FOUND", "no_accepting_window"),
-        "region": ("INVALID_ARGUMENT", "unknown_region"),
-        "stream of a region": ("INVALID_ARGUMENT", "unknown_region"),
-        "operation id": ("INVALID_ARGUMENT", "operation_id_invalid"),
-        "no reason": ("INVALID_ARGUMENT", "reason_invalid"),
-        "blank reason": ("INVALID_ARGUMENT", "reason_invalid"),
-        "long reason": ("INVALID_ARGUMENT", "reason_invalid"),
-        "second window": ("FAILED_PRECONDITION", "window_already_open"),
-        "cutoff": ("FAILED_PRECONDITION", "cutoff_not_reached"),
-        "twice": ("FAILED_PRECONDITION", "already_processing"),
-        "ended": ("FAILED_PRECONDITION", "window_final"),
-        "closed": ("FAILED_PRECONDITION", "illegal_move"),
-        "final": ("FAILED_PRECONDITION", "already_final"),
-        "nothing done": ("FAILED_PRECONDITION", "nothing_to_roll_back"),
-        "later": ("UNIMPLEMENTED", "not_implemented"),
-    }
+    answers: list[tuple[Callable[[], Any], str, str]] = [
+        (partial(operator.GetWindowStatus, window_id=999), missing, "unknown_window"),
+        (partial(operator.GetProcessingResult, window_id=-1), missing, "unknown_window"),
+        (partial(operator.StreamSettlementStatus, window_id=999), missing, "unknown_window"),
+        (partial(operator.GetOperationStatus, operation_id=str(uuid4())), missing, "unknown_operation"),
+        (partial(operator.GetCurrentWindow, region="AsiaPacific"), missing, "no_accepting_window"),
+        (partial(operator.OpenNewWindow, region="Atlantis"), invalid, "unknown_region"),
+        (partial(operator.StreamWindowUpdates, region="Atlantis"), invalid, "unknown_region"),
+        (partial(operator.GetOperationStatus, operation_id="7"), invalid, "operation_id_invalid"),
+        (partial(close, window_id=open_), invalid, "reason_invalid"),
+        (partial(roll_back, window_id=open_, reason=" \n"), invalid, "reason_invalid"),
+        (partial(roll_back, window_id=open_, reason="x" * 501), invalid, "reason_invalid"),
+        (partial(operator.OpenNewWindow, region=REGION), conflict, "window_already_open"),
+        (partial(operator.ProcessWindow, window_id=open_), conflict, "cutoff_not_reached"),
+        (partial(operator.ProcessWindow, window_id=running), conflict, "already_processing"),
+        (partial(operator.ProcessWindow, window_id=done.pk), conflict, "window_final"),
+        (partial(close, window_id=done.pk, reason="test"), conflict, "illegal_move"),
+        (partial(roll_back, window_id=done.pk, reason="test"), conflict, "already_final"),
+        (partial(roll_back, window_id=open_, reason="test"), conflict, "nothing_to_roll_back"),
+        (emergency, "UNIMPLEMENTED", "not_implemented"),
+    ]
+
+    for call, status, code in answers:
+        assert refused(call) == (status, code), code
 
 
 def test_every_parent_of_errors_has_a_status() -> None:

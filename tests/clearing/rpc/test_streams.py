@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from clearing import operations, windows
 from clearing.events import outbox
-from clearing.models import ClearingWindow
+from clearing.models import ApiToken, ClearingWindow
 from clearing.models.access import Role
 from clearing.rpc import guard, hub
 from clearing.states import EventType
@@ -249,6 +249,17 @@ def test_a_slow_reader_is_cut_off_and_holds_nobody_up(
         quick.close()
 
     assert refused(lambda: slow) == ("RESOURCE_EXHAUSTED", "reader_too_slow")
+
+
+def test_a_stream_ends_when_its_token_is_revoked(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "ADMITTED_SECONDS", 0.0)
+    stream = operator.StreamWindowUpdates(region=REGION, timeout=60)
+    stream.initial_metadata()
+
+    ApiToken.objects.update(revoked_at=factories.AT)
+    factories.window()
+
+    assert refused(lambda: stream) == ("UNAUTHENTICATED", "not_authenticated")
 
 
 def test_streams_beyond_the_limit_are_refused(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
