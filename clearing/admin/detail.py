@@ -30,9 +30,17 @@ def of(window: ClearingWindow) -> dict[str, Any]:
         "figures": _figures(window, result, traffic),
         "runs": [_run(run) for run in runs],
         "results": _results(result) if result else [],
-        "traffic": [{"row": row, "gross": amount(row.gross_minor, row.currency)} for row in traffic],
+        "traffic": [
+            {
+                "row": row,
+                "count": f"{row.obligations_count:,}",
+                "gross": amount(row.gross_minor, row.currency),
+            }
+            for row in traffic
+        ],
         "positions": _positions(window),
         "instructions": _instructions(window),
+        "is_held": any(run.held_at is not None and run.final_at is None for run in runs[:1]),
         "rows_max": ROWS_MAX,
         "events": [
             {"row": event, "occurred": moment(event.occurred_at), "published": moment(event.published_at)}
@@ -69,7 +77,6 @@ def _run(run: AtomicOperation) -> dict[str, Any]:
         "started": moment(run.started_at),
         "ended": moment(run.completed_at),
         "final": moment(run.final_at),
-        "is_held": run.held_at is not None and run.final_at is None,
         "took": _took(run.started_at, run.completed_at),
         "checkpoints": [
             {
@@ -89,6 +96,7 @@ def _results(result: WindowResult) -> list[dict[str, Any]]:
     return [
         {
             "row": row,
+            "count": f"{row.obligations_count:,}",
             "gross": amount(row.gross_minor, row.currency),
             "net": amount(row.net_minor, row.currency),
             "saved": amount(row.saved_minor, row.currency),

@@ -166,7 +166,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
                 context["verbs"] = [
                     (verb, reverse(f"admin:clearing_clearingwindow_{verb.name}", args=[window.pk]))
                     for verb in steering.VERBS
-                    if window.status in verb.states
+                    if window.status in verb.states and (verb is not steering.RELEASE or context["is_held"])
                 ]
         return super().change_view(request, object_id, form_url, context)
 

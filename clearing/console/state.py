@@ -83,7 +83,9 @@ def _result(window: ClearingWindow, run: AtomicOperation | None) -> dict[str, An
         "row": window,
         "run": run,
         "status": badge(window.status),
-        "metrics": metrics,
+        "obligations": f"{metrics.obligations_count:,}" if metrics else "",
+        "instructions": f"{metrics.instructions_count:,}" if metrics else "",
+        "took": f"{metrics.processing_ms:,} ms" if metrics else "",
         "efficiency": percent(metrics.efficiency_bps) if metrics else "–",
         "checkpoints": _progress(run) if run else [],
     }
