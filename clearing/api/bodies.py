@@ -89,11 +89,10 @@ def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> B
     Raises:
         MediaTypeUnsupported, BodyMalformed, BodyInvalid
     """
-    body = request.body
-    if not body and is_optional:
+    if is_optional and not request.body:
         return decoded(b"{}", shape)
     require(request, JSON)
-    return decoded(body, shape)
+    return decoded(request.body, shape)
 
 
 def decoded(body: bytes, shape: type[Body]) -> Body:
@@ -120,7 +119,10 @@ def require(request: Request, *media_types: str) -> str:
 
     Raises:
         MediaTypeUnsupported
+        BodyMalformed: there is no body.
     """
+    if not request.body:
+        raise BodyMalformed("It is empty.")
     found = (request.content_type or "").partition(";")[0].strip().lower()
     if found not in media_types:
         raise MediaTypeUnsupported(found, " or ".join(media_types))

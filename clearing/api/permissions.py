@@ -1,5 +1,7 @@
 """What a role may do: each view says it per method, and what is not said is denied."""
 
+from typing import Any
+
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -18,9 +20,13 @@ class RoleMissing(Denied):
 
 
 class DenyByDefault(BasePermission):
-    """Admit the roles that the view's ``access`` names for the method, and nobody else."""
+    """
+    Admit the roles that the view's ``access`` names for the method, and nobody else.
 
-    def has_permission(self, request: Request, view: object) -> bool:
+    A method that the view does not have passes: it is answered as such, to every role alike.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
         """
         Tell whether the caller may; a caller without a token is asked for one.
 
@@ -28,10 +34,12 @@ class DenyByDefault(BasePermission):
             RoleMissing
         """
         access: dict[str, frozenset[Role]] = getattr(view, "access", {})
-        token = request.auth
+        token, method = request.auth, (request.method or "").upper()
         if not isinstance(token, ApiToken):
             return False
-        roles = access.get(request.method or "", frozenset())
+        if method not in view.allowed_methods:
+            return True
+        roles = access.get("GET" if method == "HEAD" else method, frozenset())
         if token.role not in roles:
             raise RoleMissing(token.role, ", ".join(sorted(roles)) or "none")
         return True

@@ -11,12 +11,15 @@ PREFIX = "/api/v1/clearing/"
 PROBLEM = "application/problem+json"
 
 
+CLIENT = Client(raise_request_exception=False)  # one for all: its first request reads every static file
+
+
 class Caller:
     """A bearer of a token, or of none."""
 
     def __init__(self, token: str = "") -> None:
         self.token = token
-        self.client = Client(raise_request_exception=False)
+        self.client = CLIENT
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Ask for a path under the prefix, or for an absolute one."""
