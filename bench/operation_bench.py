@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Final
@@ -31,32 +32,43 @@ COMMITS_EACH: Final = 10  # bare commits between two operations: a busy moment h
 
 
 def measure() -> list[Row]:
-    """Measure in turn, many times, and take medians."""
+    """Measure in turn, many times, DBOS in the middle, and take medians."""
     window = windows.close(community.open_window(), at=timezone.now(), reason="benchmark")
-    whole: list[float] = []
-    checkpoints: list[float] = []
-    commits: list[float] = []
+    found = Found([], [], [])
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE bench_commit (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int)"
         )
-        for _ in range(TIMES):
-            commits += [
-                timed(partial(cursor.execute, "INSERT INTO bench_commit (a) VALUES (1)"))[0]
-                for _ in range(COMMITS_EACH)
-            ]
-            seconds, (operation_id, by_step) = timed(partial(_operation, window))
-            whole.append(seconds)
-            checkpoints += by_step
-            operations.roll_back(operation_id, at=timezone.now(), reason="benchmark")
+        _sample(found, window)
+        step = _dbos_step()
+        _sample(found, window)
         cursor.execute("DROP TABLE bench_commit")
-    commit, checkpoint, step = median(commits), median(checkpoints), _dbos_step()
-    bare = "one bare commit"
+    commit, checkpoint, bare = median(found.commits), median(found.checkpoints), "one bare commit"
     return [
-        Row("operation of four empty checkpoints", TIMES, median(whole), bare, commit),
-        Row("empty checkpoint", len(checkpoints), checkpoint, bare, commit),
-        Row("empty checkpoint", len(checkpoints), checkpoint, "empty step of DBOS", step, limit=1),
+        Row("operation of four empty checkpoints", len(found.wholes), median(found.wholes), bare, commit),
+        Row("empty checkpoint", len(found.checkpoints), checkpoint, bare, commit),
+        Row("empty checkpoint", len(found.checkpoints), checkpoint, "empty step of DBOS", step, limit=1),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Seconds of whole operations, of their checkpoints, and of bare commits."""
+
+    wholes: list[float]
+    checkpoints: list[float]
+    commits: list[float]
+
+
+def _sample(found: Found, window: ClearingWindow) -> None:
+    with connection.cursor() as cursor:
+        insert = partial(cursor.execute, "INSERT INTO bench_commit (a) VALUES (1)")
+        for _ in range(TIMES // 2):
+            found.commits.extend(timed(insert)[0] for _ in range(COMMITS_EACH))
+            seconds, (operation_id, by_step) = timed(partial(_operation, window))
+            found.wholes.append(seconds)
+            found.checkpoints.extend(by_step)
+            operations.roll_back(operation_id, at=timezone.now(), reason="benchmark")
 
 
 def _operation(window: ClearingWindow) -> tuple[UUID, list[float]]:

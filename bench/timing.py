@@ -1,7 +1,6 @@
-"""Take the time of calls: the median of several where they are short, once where they are long."""
+"""Take the time of calls, several times where they are short, once where they are long."""
 
 from collections.abc import Callable
-from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
@@ -13,11 +12,6 @@ def timed(call: Callable[[], Result]) -> tuple[float, Result]:
     since = perf_counter()
     result = call()
     return perf_counter() - since, result
-
-
-def median_seconds(call: Callable[[], object], *, times: int) -> float:
-    """Return the median seconds of so many calls."""
-    return median(timed(call)[0] for _ in range(times))
 
 
 def times_for(size: int) -> int:

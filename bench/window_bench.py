@@ -5,7 +5,6 @@ The floor is a bare ``GROUP BY`` of the window's rows, and the numbers of positi
 run writes, written to unlogged tables without an index. A rollback is measured from the four checkpoints.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from statistics import median
 from typing import Final
@@ -15,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bench.model import Row
-from bench.timing import median_seconds, timed, times_for
+from bench.timing import timed, times_for
 from clearing import finality, operations, partitions, steps
 from clearing.checkpoints import STEPS, netting_calculated
 from clearing.models import AtomicOperation, ClearingWindow, FrozenSet
@@ -46,23 +45,24 @@ def measure(window: ClearingWindow) -> tuple[list[Row], float]:
         The figures, and the seconds of a whole run.
     """
     runs: list[Times] = []
+    floors: list[float] = []
     rollbacks: list[float] = []
     size = partition_size(window)
     for _ in range(times_for(size)):
         operation_id, times = _forward(window)
         runs.append(times)
-        seconds, _ = timed(partial(_roll_back, operation_id))
-        rollbacks.append(seconds)
+        floors.append(floor(window, operation_id))
+        rollbacks.append(timed(partial(_roll_back, operation_id))[0])
     operation_id, _ = _forward(window)
     settled = _settle(operation_id)
     assert ClearingWindow.objects.get(pk=window.pk).status == WindowStatus.COMPLETED
     spent = {name: median(times[name] for times in runs) for name in runs[0]}
-    forward, back = sum(spent.values()), median(rollbacks)
+    forward, least = sum(spent.values()), median(floors)
     whole = forward + sum(settled.values())
-    rows = list(_rows(size, spent | settled, whole, floor(window, operation_id)))
-    rows.append(
-        Row("rollback of all four checkpoints", size, back, "the run up to there", forward, ROLLBACK_LIMIT)
-    )
+    rows = [Row(name, size, seconds, FLOOR_NAME, least) for name, seconds in (spent | settled).items()]
+    rows.append(Row("the whole run", size, whole, FLOOR_NAME, least))
+    name, back = "rollback of all four checkpoints", median(rollbacks)
+    rows.append(Row(name, size, back, "the run up to there", forward, ROLLBACK_LIMIT))
     return rows, whole
 
 
@@ -79,25 +79,19 @@ def floor(window: ClearingWindow, operation_id: UUID) -> float:
         for table, _ in WRITTEN:
             cursor.execute(f"CREATE UNLOGGED TABLE bench_{table} AS SELECT * FROM {table} WITH NO DATA")
 
+        @transaction.atomic
         def work() -> None:
-            with transaction.atomic():
-                cursor.execute("SET LOCAL work_mem = '256MB'")
-                cursor.execute(GROUP.format(table=partitions.name(window.pk)))
-                for table, column in WRITTEN:
-                    cursor.execute(
-                        f"INSERT INTO bench_{table} SELECT * FROM {table} WHERE {column} = %s", [operation_id]
-                    )
+            cursor.execute("SET LOCAL work_mem = '256MB'")
+            cursor.execute(GROUP.format(table=partitions.name(window.pk)))
+            for table, column in WRITTEN:
+                cursor.execute(
+                    f"INSERT INTO bench_{table} SELECT * FROM {table} WHERE {column} = %s", [operation_id]
+                )
 
-        seconds = median_seconds(work, times=3)
+        seconds, _ = timed(work)
         for table, _ in WRITTEN:
             cursor.execute(f"DROP TABLE bench_{table}")
     return seconds
-
-
-def _rows(size: int, spent: Times, whole: float, least: float) -> Iterator[Row]:
-    for name, seconds in spent.items():
-        yield Row(name, size, seconds, FLOOR_NAME, least)
-    yield Row("the whole run", size, whole, FLOOR_NAME, least)
 
 
 def _forward(window: ClearingWindow) -> tuple[UUID, Times]:
