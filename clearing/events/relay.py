@@ -21,6 +21,7 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, payload
+from clearing.faults import reach
 from clearing.models import WindowEvent
 from clearing.partitions import GATE_CLASS
 from clearing.states import EventType
@@ -102,12 +103,15 @@ async def _publish_until(stop: asyncio.Event, client: Client, stream: JetStreamC
         for event in events:
             if stop.is_set():
                 return
+            reach("relay.before")
             await stream.publish(
                 SUBJECT[EventType(event.event_type)],
                 json.dumps(payload(event)).encode(),
                 headers={"Nats-Msg-Id": str(event.event_id)},
             )
+            reach("relay.between")
             await sync_to_async(_mark)(event)
+            reach("relay.after")
         if not client.is_connected:
             raise ConnectionError("NATS closed the connection")
         if not events:

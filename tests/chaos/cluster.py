@@ -1,0 +1,174 @@
+"""Servers and processes of a chaos run: the stack's own, killed, and brought back by a supervisor."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from clearing_project.stack.children import Site, children
+from clearing_project.stack.postgres import EmbeddedPostgres
+from clearing_project.stack.processes import Process, stop_all
+from clearing_project.stack.servers import EmbeddedNats, EmbeddedRedis, EmbeddedServer
+
+READY_SECONDS = 60.0
+SUPERVISED_SECONDS = 0.1
+ENGINE = ("worker-1", "worker-2", "beat", "relay")
+SETTINGS = {
+    "CLEARING_LEASE_SECONDS": "1.0",
+    "CLEARING_GRACE_PERIOD_SECONDS": "0",
+    "CLEARING_MIN_NETTING_EFFICIENCY": "0",  # nothing is held: a run goes to its end by itself
+    "LOG_LEVEL": "WARNING",
+    "DATABASE_CONN_MAX_AGE": "60",
+}
+
+
+class Cluster:
+    """PostgreSQL, Redis and NATS with durable settings, two workers, Beat and the relay."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="clearing-chaos-"))
+        self.armoury = self.directory / "armed"
+        self.armoury.mkdir()
+        self.postgres = EmbeddedPostgres(self.directory)  # durable: a crash must not lose a commit
+        self.redis = EmbeddedRedis(self.directory)
+        self.nats = EmbeddedNats(self.directory)
+        self.servers: tuple[EmbeddedServer, ...] = (self.postgres, self.redis, self.nats)
+        self.processes: dict[str, Process] = {}
+        self.restarts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
+
+    def start(self) -> None:
+        """Start the servers, and point this process at them: to be called before Django's set-up."""
+        for server in self.servers:
+            server.start()
+        os.environ.update({server.variable: server.url for server in self.servers})
+        os.environ.update({"BROKER_URL": self.redis.url, "DATA_DIR": str(self.directory), **SETTINGS})
+        os.environ.pop("CLEARING_FAULTS", None)  # faults are for the engine, not for its tormentor
+
+    def launch(self) -> None:
+        """Start the engine on a migrated database, and keep it running from here on."""
+        site = Site(
+            directory=self.directory,
+            servers={server.variable: server.url for server in self.servers},
+            http_host="127.0.0.1",
+            http_port=0,
+            grpc_port=0,
+            flower_port=0,
+            workers=2,
+        )
+        wanted = {child.name: child for child in children(site) if child.name in ENGINE}
+        assert sorted(wanted) == sorted(ENGINE), wanted
+        for name, child in wanted.items():
+            process = child.process(site)
+            process.environment = {**process.environment, "CLEARING_FAULTS": str(self.armoury)}
+            self.processes[name] = process
+            process.start()
+        for name, child in wanted.items():
+            assert child.ready is not None, name
+            self.processes[name].wait_until(child.ready, seconds=READY_SECONDS)
+        self._supervisor.start()
+
+    def stop(self, *, keep: bool = False) -> None:
+        """End everything and delete its data, unless it is to *keep* it. May be repeated."""
+        self._ended.set()
+        if self._supervisor.is_alive():
+            self._supervisor.join()
+        for process in self.processes.values():
+            process.kill()
+        stop_all([server.process for server in self.servers if server.process is not None])
+        if not keep:
+            self.postgres.remove()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    # --- what may happen to it ---------------------------------------------------------------------------
+
+    def arm(self, point: str, action: str) -> None:
+        """Arm a fault point once."""
+        new = self.armoury / f"new-{point}"
+        new.write_text(action)
+        new.rename(self.armoury / point)
+
+    def disarm(self) -> set[str]:
+        """Take every armed point away; the names of those that nobody had reached."""
+        left = {path.name for path in self.armoury.iterdir() if path.suffix != ".taken"}
+        for name in set(left):
+            try:
+                (self.armoury / name).unlink()
+            except FileNotFoundError:
+                left.discard(name)
+        return left
+
+    def is_armed(self, point: str) -> bool:
+        """Whether nobody has reached the point since it was armed."""
+        return (self.armoury / point).exists()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process with all its children; the supervisor brings it back."""
+        with self._lock:
+            self.processes[name].kill()
+
+    def kill_child(self, name: str, chance: random.Random) -> None:
+        """SIGKILL one pool process of a worker."""
+        self._signal_child(name, chance, signal.SIGKILL)
+
+    def pause_child(self, name: str, chance: random.Random, *, seconds: float) -> None:
+        """Stop one pool process of a worker as a paused machine does, and let it go on later."""
+        paused = self._signal_child(name, chance, signal.SIGSTOP)
+        if paused is not None:
+            self._later(seconds, lambda: paused.send_signal(signal.SIGCONT))
+
+    def restart(self, server: EmbeddedServer, *, lose: Callable[[], None] | None = None) -> None:
+        """Crash a server and start it again where it was: PostgreSQL in immediate mode, others by SIGKILL."""
+        url = server.url
+        assert server.process is not None, f"{server.name} was never started"
+        if isinstance(server, EmbeddedPostgres):
+            os.kill(server.process.pid, signal.SIGQUIT)
+            psutil.wait_procs([psutil.Process(server.process.pid)], timeout=5)
+        server.kill()
+        if lose is not None:
+            lose()
+        server.start()
+        assert server.url == url, f"{server.name} came back elsewhere"
+
+    def lose_redis(self) -> None:
+        """Crash Redis, and let it come back with nothing of what it held."""
+        home = self.directory / self.redis.name
+        self.restart(self.redis, lose=lambda: shutil.rmtree(home / "appendonlydir", ignore_errors=True))
+
+    def _signal_child(
+        self, name: str, chance: random.Random, number: signal.Signals
+    ) -> psutil.Process | None:
+        with self._lock, contextlib.suppress(psutil.Error):
+            pool = sorted(psutil.Process(self.processes[name].pid).children(), key=lambda each: each.pid)
+            if pool:
+                chosen = chance.choice(pool)
+                chosen.send_signal(number)
+                return chosen
+        return None
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        def run() -> None:
+            with contextlib.suppress(psutil.Error):
+                call()
+
+        timer = threading.Timer(seconds, run)
+        timer.daemon = True
+        timer.start()
+
+    def _supervise(self) -> None:
+        while not self._ended.wait(SUPERVISED_SECONDS):
+            for name, process in self.processes.items():
+                with self._lock:
+                    if not process.is_alive and not self._ended.is_set():
+                        self.restarts[name] += 1
+                        process.start()

@@ -1,0 +1,145 @@
+"""
+What a run will do, drawn from its seed alone: windows, obligations, faults, the operator's last word.
+
+The seed reproduces the plan to the letter. What it cannot reproduce is the operating system's timing: where
+exactly a kill meets a step differs from run to run.
+"""
+
+import random
+from dataclasses import dataclass
+
+from clearing.faults import POINTS
+from clearing.states import Region
+
+CURRENCIES = ("USD", "EUR", "JPY")
+MEMBERS = 5
+POOR = "POOR"  # has accounts and no money: a window in which it pays rolls back by a business rule
+RICH_MINOR = 50_000_000
+LAST_ROUND_SECONDS = 3.0
+LAST_FAULT_SECONDS = 4.0
+HANG_SECONDS = 2.0  # past the lease of 1 s
+
+PUBLISHES = ("publish.before",)
+STEPPED = tuple(point for point in POINTS if not point.startswith("relay."))
+KINDS = {  # weights: what kills is drawn more often
+    "raise": 4,
+    "kill": 5,
+    "hang": 2,
+    "drop": 2,
+    "duplicate": 2,
+    "poison": 1,
+    "relay point": 1,
+    "kill worker child": 3,
+    "kill worker": 3,
+    "pause worker child": 2,
+    "kill Beat": 1,
+    "kill relay": 1,
+    "restart PostgreSQL": 2,
+    "restart Redis": 2,
+    "lose Redis": 2,
+    "flush Redis": 1,
+    "restart NATS": 1,
+    "dispatch twice": 2,
+    "two sweeps": 2,
+    "errback five times": 2,
+    "operator rolls back": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One obligation, its parties by number; payer -1 is the poor one."""
+
+    payer: int
+    payee: int
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Obligations for a region's accepting window, whose cutoff comes right after them."""
+
+    at: float
+    region: Region
+    owed: tuple[Owed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong, and when."""
+
+    at: float
+    kind: str
+    point: str = ""
+
+    @property
+    def action(self) -> str:
+        """What an armed fault point is told to do."""
+        if self.kind in ("poison", "relay point"):
+            return "raise" if self.kind == "poison" else "kill"
+        return f"hang {HANG_SECONDS}" if self.kind == "hang" else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    rounds: tuple[Round, ...]
+    faults: tuple[Fault, ...]
+    last_words: tuple[str, ...]  # what the operator does with the run's first, second, ... rolled-back window
+
+
+def draw(seed: int) -> Plan:
+    """Draw the run of *seed*."""
+    chance = random.Random(seed)
+    rounds = [_round(chance, at=0.0)]
+    rounds += [
+        _round(chance, at=chance.uniform(0.0, LAST_ROUND_SECONDS)) for _ in range(chance.randint(3, 6))
+    ]
+    faults = [_fault(chance) for _ in range(chance.randint(2, 5))]
+    words = tuple(chance.choice(("leave it", "leave it", "fund and clear", "give up")) for _ in rounds)
+    return Plan(
+        seed,
+        tuple(sorted(rounds, key=lambda each: each.at)),
+        tuple(sorted(faults, key=lambda each: each.at)),
+        words,
+    )
+
+
+def scenario(point: str, action: str) -> Plan:
+    """One fault at one point: in a window that completes, or, where only a rollback comes by, one that is short."""
+    chance = random.Random(point)
+    goes_back = ".undo." in point or point.startswith("rollback.")
+    owed = tuple(_owed(chance) for _ in range(6)) + ((_short(chance),) if goes_back else ())
+    kind = "relay point" if point.startswith("relay.") and action == "kill" else action
+    return Plan(0, (Round(0.0, Region.GLOBAL, owed),), (Fault(0.0, kind, point),), ("leave it",))
+
+
+def _round(chance: random.Random, *, at: float) -> Round:
+    owed = [_owed(chance) for _ in range(chance.choice((0, 3, 10, 40)))]
+    if owed and chance.random() < 0.25:
+        owed.append(_short(chance))
+    return Round(at, chance.choice(list(Region)), tuple(owed))
+
+
+def _owed(chance: random.Random) -> Owed:
+    payer, payee = chance.sample(range(MEMBERS), 2)
+    return Owed(payer, payee, chance.randint(1, 10_000), chance.choice(CURRENCIES))
+
+
+def _short(chance: random.Random) -> Owed:
+    return Owed(-1, chance.randrange(MEMBERS), chance.randint(1, 10_000), chance.choice(CURRENCIES))
+
+
+def _fault(chance: random.Random) -> Fault:
+    kind = chance.choices(list(KINDS), weights=list(KINDS.values()))[0]
+    points: tuple[str, ...] = ()
+    if kind in ("raise", "kill", "hang", "poison"):
+        points = STEPPED
+    elif kind in ("drop", "duplicate"):
+        points = PUBLISHES
+    elif kind == "relay point":
+        points = tuple(point for point in POINTS if point.startswith("relay."))
+    return Fault(chance.uniform(0.0, LAST_FAULT_SECONDS), kind, chance.choice(points) if points else "")
