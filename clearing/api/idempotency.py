@@ -57,6 +57,7 @@ def idempotent(handler: Handler) -> Handler:
         key = request.headers.get(HEADER)
         if key is None:
             return handler(view, request, **path)
+        key = key.strip()
         if not 0 < len(key) <= KEY_MAX or not key.isascii() or not key.isprintable():
             raise IdempotencyKeyInvalid(KEY_MAX)
         user_id: int = _caller(request).user_id

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from clearing.queries import Through
 from clearing.states import (
     CheckpointStatus,
     Direction,
@@ -257,6 +258,36 @@ class Obligation(Struct):
     link: str | None
     submitter: str
     submitted_at: datetime
+
+
+class Payment(Struct):
+    """The part of an obligation that an instruction pays."""
+
+    instruction_id: UUID
+    amount: Amount
+
+
+class Discharge(Struct):
+    """
+    How an obligation is discharged: *set_off* and *paid* add up to its amount.
+
+    *through* says what sets off: the payer's net position, the pair's other side, or a circulation; it
+    is null in gross mode. *payments* are empty until the instructions are issued, and to a payee in
+    multilateral mode, whose payer pays the agent.
+    """
+
+    operation_id: UUID
+    set_off: Amount
+    through: Through | None
+    paid: Amount
+    payments: list[Payment]
+
+
+class ObligationDetail(Obligation):
+    """An obligation with its discharge, null until its window is netted."""
+
+    origin_window_id: int | None
+    discharge: Discharge | None
 
 
 class IntakeItem(Struct, omit_defaults=True):

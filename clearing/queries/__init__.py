@@ -4,6 +4,7 @@ Read windows, runs and rows for every door, so that all show the same figures.
 Nothing is written and no lock is held; amounts are minor units of their currency.
 """
 
+from clearing.queries.discharge import Discharge, Through, of_obligation
 from clearing.queries.lookups import UnknownInstruction, UnknownObligation, instruction, obligation
 from clearing.queries.preview import Preview, PreviewPosition, preview
 from clearing.queries.results import (
@@ -27,11 +28,13 @@ from clearing.queries.summary import Summary, summary
 __all__ = [
     "CurrencyResult",
     "CurrencyTraffic",
+    "Discharge",
     "Positions",
     "Preview",
     "PreviewPosition",
     "ResultError",
     "Summary",
+    "Through",
     "UnknownInstruction",
     "UnknownObligation",
     "WindowResult",
@@ -41,6 +44,7 @@ __all__ = [
     "instruction",
     "instructions",
     "obligation",
+    "of_obligation",
     "positions",
     "preview",
     "result",

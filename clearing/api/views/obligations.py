@@ -132,12 +132,13 @@ class OneObligation(Door):
 
     @described(
         "obligations_show",
-        "Show an obligation",
-        wire.Obligation,
+        "Show an obligation and how it is discharged",
+        wire.ObligationDetail,
         errors=[queries.UnknownObligation],
         tag=TAG,
     )
     def get(self, request: Request, obligation_id: UUID) -> Response:
         parameters.only(request)
         own = own_participant(request)
-        return Response(shapes.obligation(queries.obligation(obligation_id, of=own.pk if own else None)))
+        row = queries.obligation(obligation_id, of=own.pk if own else None)
+        return Response(shapes.obligation_detail(row, own=own))
