@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -108,15 +109,11 @@ def find(token: str) -> ApiToken | None:
 
 
 def _user(name: str) -> User:
-    found = User.objects.filter(username=name).first()
-    if found is None:
-        found = User(username=name)
-        found.set_unusable_password()
-        try:
-            found.full_clean()
-        except ValidationError as invalid:
-            raise UserNameInvalid(" ".join(invalid.messages)) from invalid
-        found.save()
+    try:
+        User._meta.get_field("username").clean(name, None)
+    except ValidationError as invalid:
+        raise UserNameInvalid(" ".join(invalid.messages)) from invalid
+    found, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
     if not found.is_active:
         raise UserInactive(name)
     return found

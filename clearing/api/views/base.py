@@ -12,7 +12,7 @@ class Door(APIView):
     """A view that says in ``access`` which roles may use which method; others are denied."""
 
     access: ClassVar[dict[str, frozenset[Role]]] = {}
-    http_method_names: ClassVar = ["get", "head", "post"]
+    http_method_names = ["get", "head", "post"]
     renderer_classes = (JSON,)
     parser_classes = ()  # bodies are read by ``bodies``
 

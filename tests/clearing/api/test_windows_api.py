@@ -49,7 +49,8 @@ def test_windows_are_listed_latest_first_and_filtered(operator: Caller) -> None:
 def test_pages_join_without_gap_or_repeat(operator: Caller) -> None:
     made = [factories.closed().pk for _ in range(5)]
 
-    seen, cursor = [], ""
+    seen: list[int] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = operator.get("windows", limit=2, cursor=cursor).json()
         assert len(page["results"]) <= 2
