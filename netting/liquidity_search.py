@@ -70,7 +70,9 @@ def _improve(queue: Queue, settled: Mask, *, by_count: bool) -> Mask:
     """
     for _ in range(ROUNDS_MAX):
         rows = np.flatnonzero(~settled)
-        rest = Queue(queue.payer[rows], queue.payee[rows], queue.amounts[rows], queue.closing(settled))
+        closing = queue.closing(settled)
+        assert np.all(closing >= 0), "somebody ends below zero"
+        rest = Queue(queue.payer[rows], queue.payee[rows], queue.amounts[rows], closing)
         flow, _ = of_value(rest.payer, rest.payee, rest.amounts, rest.available)
         more = fill(rest, cut(rest, flow == rest.amounts, largest=by_count), by_count=by_count)
         if not more.any():

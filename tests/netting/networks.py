@@ -27,6 +27,8 @@ def rows_of(
 
 
 networks = st.integers(2, 7).flatmap(rows_of)
+# sums that doubles round, and that 64 bits just hold
+huge_networks = st.integers(2, 7).flatmap(lambda people: rows_of(people, amount=st.integers(1, 3 * 10**17)))
 
 
 def pairs_of(rows: Iterable[Row], weights: Sequence[int] | None = None) -> Pairs:

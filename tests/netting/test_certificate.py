@@ -140,6 +140,13 @@ def test_the_checker_adds_exactly_where_64_bits_do_not_do() -> None:
     assert outcome.faults() == []
 
 
+def test_a_weighted_total_beyond_64_bits_is_checked_exactly() -> None:
+    outcome = modes.net(pairs_of([(1, 2, 2**62), (2, 3, 2**61)], [1_000_000, 999_999]), mode="conservative")
+
+    assert outcome.certificate.primal == 2**62 * 1_000_000 + 2**61 * 999_999
+    assert outcome.faults() == []
+
+
 def test_prices_along_a_long_circle_take_one_pass() -> None:
     size = 30_000
     amounts = np.arange(10, 10 + size)
@@ -240,6 +247,15 @@ def test_tampered_files_are_refused(
 
     assert done.returncode == 1
     assert "USD: proven" not in done.stdout
+
+
+def test_a_currency_left_out_of_the_result_is_refused(files: tuple[Path, Path]) -> None:
+    obligations, result = files
+    result.write_text(json.dumps(json.loads(result.read_text())[:1]))
+
+    done = run("netting.certificate", str(obligations), str(result))
+
+    assert (done.returncode, done.stdout) == (1, "JPY: proven\n")
 
 
 def test_another_file_of_obligations_is_refused(files: tuple[Path, Path]) -> None:

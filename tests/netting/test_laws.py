@@ -18,6 +18,7 @@ from tests.netting.networks import (
     bound_of,
     greedy_cycles,
     gross_of,
+    huge_networks,
     net_dict,
     nets,
     networks,
@@ -39,7 +40,7 @@ def report_of(lines: list[str], mode: Mode) -> str:
 
 
 @LAW
-@given(networks)
+@given(networks | huge_networks)
 def test_law_1_positions_sum_to_zero(obligations: list[Row]) -> None:
     positions = multilateral.net(pairs_of(obligations))
 
@@ -65,7 +66,7 @@ def test_law_1_currencies_do_not_touch_each_other(
 
 @EVERY_MODE
 @LAW
-@given(obligations=networks)
+@given(obligations=networks | huge_networks)
 def test_law_2_no_mode_changes_a_net_position(mode: Mode, obligations: list[Row]) -> None:
     outcome = modes.net(pairs_of(obligations), mode=mode)
 
@@ -97,7 +98,7 @@ def test_law_3_obligations_never_grow_flip_or_appear(mode: Mode, obligations: li
 
 @EVERY_MODE
 @LAW
-@given(obligations=networks)
+@given(obligations=networks | huge_networks)
 def test_law_4_what_moves_is_proven_least_by_its_dual(mode: Mode, obligations: list[Row]) -> None:
     outcome = modes.net(pairs_of(obligations), mode=mode)
 
