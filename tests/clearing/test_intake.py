@@ -10,6 +10,7 @@ from clearing.models import Obligation, ObligationKey
 from clearing.obligations import Intake, ObligationsConflict, ObligationsRejected, OutcomeStatus, Submission
 from clearing.obligations.items import BATCH_MAX, NoItems, TooManyItems
 from clearing.states import Region
+from clearing.windows import NoAcceptingWindow
 from clearing_project.errors import ClearingError
 from netting.money import AMOUNT_MAX
 from settlement import participants
@@ -282,6 +283,13 @@ def test_a_call_without_items_is_refused() -> None:
 
     with pytest.raises(NoItems):
         take()
+
+
+def test_the_intake_of_a_region_without_window_is_refused() -> None:
+    circle()
+
+    with pytest.raises(NoAcceptingWindow):
+        take(obligation())
 
 
 def test_obligations_go_to_the_window_of_their_own_region() -> None:

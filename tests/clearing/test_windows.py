@@ -22,7 +22,7 @@ from clearing.windows import (
 )
 from clearing_project.lifecycle import IllegalMove
 from tests.database import PATIENCE_SECONDS, backend, refused, sql, together, wait_until_blocked
-from tests.factories import AT, BY_HAND, A, B, circle, closed, obligation, scheduled, take, window
+from tests.factories import AT, BY_HAND, circle, closed, obligation, scheduled, take, window
 
 pytestmark = pytest.mark.django_db
 concurrent = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -220,6 +220,46 @@ def test_closing_waits_for_the_intake_in_flight_and_nothing_is_lost() -> None:
 
 
 @concurrent
+def test_closing_waits_for_intake_that_has_passed_the_gate_and_not_written_yet() -> None:
+    """Sealed in between, the window would refuse what it had let in."""
+    circle()
+    opened = window()
+    held, leave = threading.Event(), threading.Event()
+    taker: Queue[int] = Queue()
+    closer: Queue[int] = Queue()
+
+    def hold_keys() -> None:
+        with transaction.atomic():
+            sql("LOCK TABLE clearing_obligationkey IN EXCLUSIVE MODE")
+            held.set()
+            assert leave.wait(PATIENCE_SECONDS)
+
+    def intake() -> Intake:
+        assert held.wait(PATIENCE_SECONDS)
+        taker.put(backend())
+        return take(obligation(reference="let in"))
+
+    def close() -> ClearingWindow:
+        wait_until_blocked(taker.get(timeout=PATIENCE_SECONDS))
+        windows.begin_close(opened, at=AT)
+        closer.put(backend())
+        return windows.finish_close(opened, at=AT)
+
+    def watch() -> None:
+        try:
+            wait_until_blocked(closer.get(timeout=PATIENCE_SECONDS))
+        finally:
+            leave.set()
+
+    _, taken, shut, waited = together(hold_keys, intake, close, watch)
+
+    assert isinstance(taken, Intake), taken
+    assert isinstance(shut, ClearingWindow), shut
+    assert waited is None
+    assert [row.reference for row in Obligation.objects.filter(window=opened)] == ["let in"]
+
+
+@concurrent
 def test_intake_during_closes_lands_in_exactly_one_window() -> None:
     RegionSchedule.objects.filter(region=BY_HAND).update(is_enabled=True)
     circle()
@@ -353,10 +393,3 @@ def test_two_ticks_at_once_do_what_one_does(hours: int) -> None:
     assert all(earlier.cutoff_at == later.opens_at for earlier, later in pairwise(rows))
     keep(Region.EUROPE, at)
     assert spans(Region.EUROPE)[-1] == ("11 13:00-11 19:00 Open" if hours else "10 07:00-10 13:00 Open")
-
-
-def test_the_intake_of_a_region_without_window_is_refused() -> None:
-    circle()
-
-    with pytest.raises(NoAcceptingWindow):
-        take(obligation(A, B))
