@@ -4,7 +4,6 @@ import json
 import os
 import platform
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,25 +74,24 @@ def goal(row: Row) -> str:
     return f"≤ {ratio(row.limit)} [green]met[/]" if row.met else f"≤ {ratio(row.limit)} [red]missed[/]"
 
 
-def write(rows: dict[str, list[Row]], others: dict[str, Any], *, sizes: list[int], at: datetime) -> None:
-    """Write ``bench/results.json``: the machine, the run, and every figure by component."""
-    figures = {
-        component: [{**asdict(row), "ratio": row.ratio, "met": row.met} for row in of_component]
-        for component, of_component in rows.items()
+def write(figures: dict[str, list[Row]], more: dict[str, Any]) -> None:
+    """Write ``bench/results.json``: every figure by component, and *more* about the run."""
+    listed = {
+        component: [{**asdict(row), "ratio": row.ratio, "met": row.met} for row in rows]
+        for component, rows in figures.items()
     }
-    document = {"at": at.isoformat(), "sizes": sizes, "machine": machine(), "figures": figures, **others}
-    RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    RESULTS.write_text(json.dumps({**more, "figures": listed}, indent=1, ensure_ascii=False) + "\n")
 
 
-def machine() -> dict[str, Any]:
-    """Describe where it was measured."""
+def machine(*, load_before: float) -> dict[str, Any]:
+    """Describe where it was measured, and how busy that was with other work before and after."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version'), current_setting('fsync')")
         version, fsync = cursor.fetchone()
     return {
         "cpus": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "load": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "postgresql": version,

@@ -1,5 +1,6 @@
 """Every benchmark, in order; Django is set up and the servers run."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Run:
     def __init__(self, sizes: list[int], directory: Path, console: Console) -> None:
         self.sizes, self.directory, self.console = sizes, directory, console
         self.started_at = timezone.now()
+        self.load_before = os.getloadavg()[0]
         self.figures: dict[str, list[Row]] = {}
         self.efficiencies: list[netting_bench.Efficiency] = []
         self.sql_seconds: dict[int, float] = {}
@@ -47,8 +49,13 @@ class Run:
             self._cycle()
         if "doors" in parts:
             self._doors()
-        others = {"efficiencies": [asdict(each) for each in self.efficiencies]}
-        report.write(self.figures, others, sizes=self.sizes, at=self.started_at)
+        more = {
+            "at": self.started_at.isoformat(),
+            "sizes": self.sizes,
+            "machine": report.machine(load_before=self.load_before),
+            "efficiencies": [asdict(each) for each in self.efficiencies],
+        }
+        report.write(self.figures, more)
         self.console.print(f"written to {report.RESULTS}")
 
     def _netting(self) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Final
 from uuid import UUID
 
+import numpy as np
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -19,8 +20,10 @@ from clearing import finality, operations, partitions, steps
 from clearing.checkpoints import STEPS, netting_calculated
 from clearing.models import AtomicOperation, ClearingWindow, FrozenSet
 from clearing.states import OperationType, WindowStatus
+from netting import multilateral
 
 ROLLBACK_LIMIT: Final = 0.1
+GROUP_BY_LIMIT: Final = 1 / 20
 FLOOR_NAME: Final = "bare GROUP BY and writes"
 Times = dict[str, float]
 
@@ -63,7 +66,24 @@ def measure(window: ClearingWindow) -> tuple[list[Row], float]:
     rows.append(Row("the whole run", size, whole, FLOOR_NAME, least))
     name, back = "rollback of all four checkpoints", median(rollbacks)
     rows.append(Row(name, size, back, "the run up to there", forward, ROLLBACK_LIMIT))
+    rows.append(against_group_by(window, size))
     return rows, whole
+
+
+def against_group_by(window: ClearingWindow, size: int) -> Row:
+    """Net positions from rows in memory, against PostgreSQL's bare ``GROUP BY`` of the same rows."""
+    table = partitions.name(window.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT payer_id, payee_id, amount_minor FROM {table}")
+        payers, payees, amounts = np.array(cursor.fetchall(), np.int64).T.copy()
+        grouping = partial(cursor.execute, GROUP.format(table=table))
+        grouped: list[float] = []
+        netted: list[float] = []
+        for _ in range(5):
+            grouped.append(timed(grouping)[0])
+            netted.append(timed(partial(multilateral.positions, payers, payees, amounts))[0])
+    name, floor_name = "net positions of rows in memory", "PostgreSQL's GROUP BY of them"
+    return Row(name, size, median(netted), floor_name, median(grouped), GROUP_BY_LIMIT)
 
 
 def partition_size(window: ClearingWindow) -> int:
