@@ -4,7 +4,7 @@ from django.urls import URLPattern, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
-from clearing.api.views import monitoring, obligations, runs, settlement, windows
+from clearing.api.views import monitoring, obligations, prometheus, runs, settlement, windows
 
 PREFIX = "api/v1/clearing/"
 
@@ -40,6 +40,7 @@ def _routes() -> list[URLPattern]:
 
 urlpatterns = [
     *_routes(),
+    path("metrics", prometheus.metrics, name="prometheus"),
     path("health/live", monitoring.Live.as_view(), name="health-live"),
     path("health/ready", monitoring.Ready.as_view(), name="health-ready"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
