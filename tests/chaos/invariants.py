@@ -80,8 +80,8 @@ ALWAYS = {
         GROUP BY account.id HAVING account.reserved_minor <> coalesce(sum(held.amount_minor), 0)
     """,
     "members do not hold what was funded": """
-        SELECT account.currency_id, sum(account.balance_minor) FILTER (WHERE participant.kind = 'Member') AS held,
-               funded
+        SELECT account.currency_id, funded,
+               sum(account.balance_minor) FILTER (WHERE participant.kind = 'Member') AS held
         FROM settlement_settlementaccount account
         JOIN settlement_participant participant ON participant.id = account.participant_id
         LEFT JOIN (

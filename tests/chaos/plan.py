@@ -16,7 +16,7 @@ MEMBERS = 5
 POOR = "POOR"  # has accounts and no money: a window in which it pays rolls back by a business rule
 RICH_MINOR = 50_000_000
 LAST_ROUND_SECONDS = 3.0
-LAST_FAULT_SECONDS = 4.0
+AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes about half a second
 HANG_SECONDS = 2.0  # past the lease of 1 s
 
 PUBLISHES = ("publish.before",)
@@ -98,7 +98,7 @@ def draw(seed: int) -> Plan:
     rounds += [
         _round(chance, at=chance.uniform(0.0, LAST_ROUND_SECONDS)) for _ in range(chance.randint(3, 6))
     ]
-    faults = [_fault(chance) for _ in range(chance.randint(2, 5))]
+    faults = [_fault(chance, at=chance.choice(rounds).at) for _ in range(chance.randint(2, 5))]
     words = tuple(chance.choice(("leave it", "leave it", "fund and clear", "give up")) for _ in rounds)
     return Plan(
         seed,
@@ -109,7 +109,7 @@ def draw(seed: int) -> Plan:
 
 
 def scenario(point: str, action: str) -> Plan:
-    """One fault at one point: in a window that completes, or, where only a rollback comes by, one that is short."""
+    """One fault at one point, in a window that completes; where only a rollback comes by, in a short one."""
     chance = random.Random(point)
     goes_back = ".undo." in point or point.startswith("rollback.")
     owed = tuple(_owed(chance) for _ in range(6)) + ((_short(chance),) if goes_back else ())
@@ -133,7 +133,7 @@ def _short(chance: random.Random) -> Owed:
     return Owed(-1, chance.randrange(MEMBERS), chance.randint(1, 10_000), chance.choice(CURRENCIES))
 
 
-def _fault(chance: random.Random) -> Fault:
+def _fault(chance: random.Random, *, at: float) -> Fault:
     kind = chance.choices(list(KINDS), weights=list(KINDS.values()))[0]
     points: tuple[str, ...] = ()
     if kind in ("raise", "kill", "hang", "poison"):
@@ -142,4 +142,4 @@ def _fault(chance: random.Random) -> Fault:
         points = PUBLISHES
     elif kind == "relay point":
         points = tuple(point for point in POINTS if point.startswith("relay."))
-    return Fault(chance.uniform(0.0, LAST_FAULT_SECONDS), kind, chance.choice(points) if points else "")
+    return Fault(at + chance.uniform(0.0, AFTER_ROUND_SECONDS), kind, chance.choice(points) if points else "")
