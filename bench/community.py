@@ -29,19 +29,42 @@ FUNDS_MINOR: Final = 10**15
 CLEARED: Final = Region.AMERICAS  # opens by hand: closing a window opens no other
 ACCEPTING: Final = Region.ASIA_PACIFIC  # by hand as well: takes intake while the other one is cleared
 
-_runs = count(1)
+_days = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Obligations as they are sent, in order; references are unlike those of any other day."""
+    """
+    Obligations of one day, in columns; their references are unlike those of any other day.
 
-    submissions: list[Submission]
+    They become submissions batch by batch, as they do at a door: a million in memory at once would make
+    Python's garbage collector the slowest part of whatever is measured beside them.
+    """
+
+    number: int
+    payers: Ints
+    payees: Ints
+    amounts: Ints
+    currencies: Ints
 
     def batches(self) -> Iterator[list[Submission]]:
-        """Cut the day into calls of the largest size that is taken."""
-        for start in range(0, len(self.submissions), BATCH_MAX):
-            yield self.submissions[start : start + BATCH_MAX]
+        """Yield the day in calls of the largest size that is taken."""
+        for start in range(0, len(self.amounts), BATCH_MAX):
+            yield list(self.submissions(start, start + BATCH_MAX))
+
+    def submissions(self, start: int, end: int) -> Iterator[Submission]:
+        """Yield the obligations from *start* up to *end* as they are sent."""
+        names, codes = list(SHARES), [code(number) for number in range(MEMBERS)]
+        columns = (self.payers, self.payees, self.amounts, self.currencies)
+        lines = zip(*(column[start:end].tolist() for column in columns), strict=True)
+        for line, (payer, payee, amount, place) in enumerate(lines, start=start):
+            yield Submission(
+                reference=f"bench-{self.number}-{line}",
+                payer=codes[payer],
+                payee=codes[payee],
+                currency=names[place],
+                amount=money.format_minor(amount, names[place]),
+            )
 
 
 def code(member: int) -> str:
@@ -74,22 +97,8 @@ def found(*, at: datetime) -> None:
 
 def day(size: int) -> Day:
     """Draw *size* obligations: always the same network, with references of its own each time."""
-    payers, payees, amounts = _among_members(*core_periphery(size))
     chosen = np.random.default_rng(size).choice(len(SHARES), size, p=list(SHARES.values()))
-    names, codes, run = list(SHARES), [code(number) for number in range(MEMBERS)], next(_runs)
-    columns = (payers.tolist(), payees.tolist(), amounts.tolist(), chosen.tolist())
-    return Day(
-        [
-            Submission(
-                reference=f"bench-{run}-{line}",
-                payer=codes[payer],
-                payee=codes[payee],
-                currency=names[place],
-                amount=money.format_minor(amount, names[place]),
-            )
-            for line, (payer, payee, amount, place) in enumerate(zip(*columns, strict=True))
-        ]
-    )
+    return Day(next(_days), *_among_members(*core_periphery(size)), chosen)
 
 
 def open_window(region: Region = CLEARED) -> ClearingWindow:

@@ -84,10 +84,12 @@ def bare_copy(window: ClearingWindow) -> float:
 
 def _bulk_create(source: ClearingWindow) -> float:
     """Return the seconds in which ``bulk_create`` writes a window's rows and keys into another window."""
-    rows: list[Any] = list(Obligation.objects.filter(window=source).order_by("id").values())
+    found = Obligation.objects.filter(window=source).order_by("id").values()
     target = community.open_window()
-    batches = [rows[start : start + BATCH_MAX] for start in range(0, len(rows), BATCH_MAX)]
-    seconds = sum(timed(partial(_create, batch, target.pk))[0] for batch in batches)
+    seconds = 0.0
+    for start in range(0, found.count(), BATCH_MAX):
+        rows = list(found[start : start + BATCH_MAX])
+        seconds += timed(partial(_create, rows, target.pk))[0]
     windows.close(target, at=timezone.now(), reason="benchmark")
     return seconds
 

@@ -32,7 +32,8 @@ class NotCleared(Exception):
 def warm_up() -> None:
     """Clear a small window, so that the worker has imported what it needs and is connected."""
     window = community.open_window()
-    community.submit(community.day(1_000).submissions)
+    for batch in community.day(1_000).batches():
+        community.submit(batch)
     clear(windows.close(window, at=timezone.now(), reason="benchmark"))
 
 
@@ -81,7 +82,7 @@ def _seconds_per_obligation(goes_on: Callable[[], bool]) -> tuple[float, int]:
     """Submit full batches while *goes_on*; the seconds of one obligation, and how many were taken."""
     spent, taken = 0.0, 0
     while goes_on() or not taken:
-        batch = community.day(BATCH_MAX).submissions
-        spent += timed(partial(community.submit, batch, community.ACCEPTING))[0]
-        taken += len(batch)
+        for batch in community.day(BATCH_MAX).batches():
+            spent += timed(partial(community.submit, batch, community.ACCEPTING))[0]
+            taken += len(batch)
     return spent / taken, taken
