@@ -170,6 +170,13 @@ SPECTACULAR_SETTINGS = {
     " Lists are paged by cursor. An `Idempotency-Key` makes a POST safe to repeat.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
+    "TAGS": [
+        {"name": "windows", "description": "open, close, process, roll back"},
+        {"name": "obligations", "description": "in bulk, and one by one"},
+        {"name": "runs", "description": "what clearing a window did"},
+        {"name": "settlement", "description": "instructions, participants, accounts"},
+        {"name": "monitoring", "description": "how the engine is"},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

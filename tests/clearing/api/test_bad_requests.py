@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import connection
 from django.test import override_settings
 
 from clearing import windows
 from tests.clearing.api.caller import Caller, is_problem
+from tests.clearing.api.outage import cut_off
+from tests.database import backend
 
 pytestmark = pytest.mark.django_db
 
@@ -193,14 +195,13 @@ def test_nothing_of_an_unexpected_failure_leaves_the_house(
     assert "division" in caplog.text
 
 
-def test_a_database_that_goes_away_is_told_as_such(operator: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_: int) -> None:
-        raise OperationalError("server closed the connection unexpectedly: host=db password=secret")
-
-    monkeypatch.setattr(windows, "get", away)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_database_that_goes_away_is_told_as_such(operator: Caller) -> None:
+    cut_off(backend())
 
     answer = operator.get("windows/1")
+    connection.close()
 
     is_problem(answer, 503, "unavailable")
     assert answer.headers["Retry-After"]
-    assert b"secret" not in answer.content
+    is_problem(operator.get("windows/1"), 404, "unknown_window")

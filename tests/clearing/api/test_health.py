@@ -2,13 +2,15 @@
 
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.db import OperationalError, connection
+from django.conf import settings
+from django.db import connection
 from django.test import override_settings
 
 from tests.clearing.api.caller import Caller
+from tests.clearing.api.outage import cut_off
+from tests.database import backend
 
 pytestmark = pytest.mark.django_db
 
@@ -52,21 +54,16 @@ def test_a_part_that_is_away_is_named(nobody: int, part: str, setting: str, sche
 
 
 def test_a_server_of_another_kind_is_not_taken_for_nats() -> None:
-    from django.conf import settings
-
-    database = settings.DATABASES["default"]
-    address = urlunsplit(("nats", f"{database['HOST']}:{database['PORT']}", "", "", ""))
-    if not urlsplit(address).hostname:
-        address = settings.REDIS_URL.replace("redis://", "nats://")
-
-    with override_settings(NATS_URL=address):
+    with override_settings(NATS_URL=settings.REDIS_URL.replace("redis://", "nats://")):
         assert parts("/health/ready", 503)["nats"] == "unavailable"
 
 
-def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> None:
-        raise OperationalError("no route to host")
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_database_that_is_away_is_named() -> None:
+    cut_off(backend())
 
-    monkeypatch.setattr(connection, "cursor", away)
+    found = parts("/health/ready", 503)
+    connection.close()
 
-    assert parts("/health/ready", 503) == {"database": "unavailable", "broker": "ok", "nats": "ok"}
+    assert found == {"database": "unavailable", "broker": "ok", "nats": "ok"}
+    assert parts("/health/ready", 200)["database"] == "ok"
