@@ -80,7 +80,11 @@ def path(route: str) -> str:
 
 def test_every_address_is_in_the_matrix_or_open() -> None:
     inside = {f"{PREFIX}{route}" for _, route in MATRIX}
-    ours = {place for place in addresses(get_resolver()) if place.startswith(("api", "health", "metrics", "^(api"))}
+    ours = {
+        place
+        for place in addresses(get_resolver())
+        if place.startswith(("api", "health", "metrics", "^(api"))
+    }
 
     assert ours == inside | OPEN
 
