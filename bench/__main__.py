@@ -6,6 +6,7 @@ the parts to measure.
 """
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -16,21 +17,30 @@ from bench.servers import Servers
 
 SIZES = "10000,100000,1000000"
 WIDTH = 150
+INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
-    """Start the servers, set Django up on them, and measure."""
+    """Measure; whatever ends it, the servers are stopped and their data deleted."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # also where a shell has it ignored
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     sizes = sorted(int(size) for size in os.environ.get("SIZES", SIZES).split(","))
-    with Servers() as servers:
-        os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"
-        django.setup()
-        run = import_module("bench.run")  # it imports models: only once Django is set up
-        parts = set(arguments or run.PARTS)
-        if unknown := parts.difference(run.PARTS):
-            console.print(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(run.PARTS)}")
-            return 2
-        run.Run(sizes, servers.directory, console).measure(parts)
+    try:
+        with Servers() as servers:
+            return _measure(servers, sizes, set(arguments), console)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _measure(servers: Servers, sizes: list[int], parts: set[str], console: Console) -> int:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"
+    django.setup()
+    run = import_module("bench.run")  # it imports models: only once Django is set up
+    if unknown := parts.difference(run.PARTS):
+        console.print(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(run.PARTS)}")
+        return 2
+    run.Run(sizes, servers.directory, console).measure(parts or set(run.PARTS))
     return 0
 
 
