@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from clearing import operations, recovery, windows
+from clearing.models import IdempotencyRecord
 from clearing.states import Region
 
 
@@ -25,5 +26,7 @@ def sweep() -> None:
 
 @shared_task
 def clean_up() -> None:
-    """Delete old operations that ended without effect."""
-    operations.clean_up(at=timezone.now(), keep=timedelta(days=settings.CLEARING["RETENTION_DAYS"]))
+    """Delete old operations that ended without effect, and answers nobody will ask for again."""
+    now, keep = timezone.now(), timedelta(days=settings.CLEARING["RETENTION_DAYS"])
+    operations.clean_up(at=now, keep=keep)
+    IdempotencyRecord.objects.filter(created_at__lt=now - keep).delete()

@@ -11,7 +11,7 @@ import msgspec
 from clearing_project.errors import Conflict, Invalid
 
 BATCH_MAX = 10_000  # items of one call; also what one block of ids holds
-OPERATOR_SCOPE = "OPERATOR"  # submitter of everyone who is not a participant
+OPERATOR_SCOPE = "@operator"  # submitter of all who are no participant: no participant has such a code
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

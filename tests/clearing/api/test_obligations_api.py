@@ -74,7 +74,7 @@ def test_an_obligation_is_read_back_by_its_id(operator: Caller, window: Clearing
         "payee": B,
         "currency": "EUR",
         "amount": "1234.56",
-        "submitter": "OPERATOR",
+        "submitter": "@operator",
     }
     assert (shown["window_id"], shown["window_status"]) == (window.pk, "Open")
 
