@@ -27,41 +27,47 @@ FLAT_LIMIT: Final = 1.1
 TIMEOUT_SECONDS: Final = 60.0
 
 
-def rest(place: Site, sizes: dict[int, float]) -> list[Row]:
-    """Post days of these sizes in full bodies, one after the other; *sizes* gives the SQL path's seconds."""
+def measure(place: Site, directory: Path, sizes: list[int]) -> list[Row]:
+    """Bring days of these sizes in through each door, beside the path under all of them."""
     token = access.issue("bench", role=Role.OPERATOR, participant_code=None)
+    loads: dict[int, Loaded] = {}
+    rows: list[Row] = []
     with (
         site.running(place, "web"),
         httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS) as client,
     ):
-        _post(place, client, community.day(1_000))  # every connection and import is made
-        return [
-            Row(
-                "intake, REST",
-                size,
-                _post(place, client, community.day(size)),
-                "SQL path",
-                direct,
-                REST_LIMIT,
-            )
-            for size, direct in sizes.items()
-        ]
+        _post(place, client, 1_000)  # every connection and import is made
+        for size in sizes:
+            posted, direct = _post(place, client, size)
+            rows.append(Row("intake, REST", size, posted, "SQL path, in turn", direct, REST_LIMIT))
+            loads[size] = _load(directory / f"{size}.csv", community.day(size))
+            note = "with the start of its process"
+            rows.append(Row("intake, CSV", size, loads[size].seconds, "SQL path", direct, note=note))
+    least, most = min(sizes), max(sizes)
+    if least < most:
+        name, floor = "peak memory of the CSV loader", f"{least:,} lines"
+        peak, peak_of_least = loads[most].peak_mb, loads[least].peak_mb
+        rows.append(Row(name, most, peak, floor, peak_of_least, FLAT_LIMIT, unit="MB"))
+    return rows
 
 
-def _post(place: Site, client: httpx.Client, day: Day) -> float:
+def _post(place: Site, client: httpx.Client, size: int) -> tuple[float, float]:
+    """Post a day in full bodies, each followed by a call straight to the SQL path; seconds of both."""
     window = community.open_window()
     region = community.CLEARED.value
     url = f"{place.http_url}/api/v1/clearing/obligations"
     client.headers["Content-Type"] = "application/json"
-    seconds = 0.0
-    for batch in day.batches():
+    posted = direct = 0.0
+    days = community.day(size).batches(), community.day(size).batches()
+    for batch, other in zip(*days, strict=True):
         body = msgspec.json.encode({"region": region, "obligations": batch})
-        spent, answer = timed(partial(client.post, url, content=body))
-        seconds += spent
+        seconds, answer = timed(partial(client.post, url, content=body))
+        posted += seconds
         answer.raise_for_status()
         assert answer.json()["accepted"] == len(batch)
+        direct += timed(partial(community.submit, other))[0]
     windows.close(window, at=timezone.now(), reason="benchmark")
-    return seconds
+    return posted, direct
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +76,6 @@ class Loaded:
 
     seconds: float
     peak_mb: float
-
-
-def csv_files(directory: Path, sizes: dict[int, float]) -> list[Row]:
-    """Load files of these sizes; *sizes* gives the SQL path's seconds."""
-    loads = {size: _load(directory / f"{size}.csv", community.day(size)) for size in sizes}
-    rows = [
-        Row("intake, CSV", size, load.seconds, "SQL path", sizes[size], note="with the start of its process")
-        for size, load in loads.items()
-    ]
-    least, most = min(sizes), max(sizes)
-    if least < most:
-        name, floor = "peak memory of the CSV loader", f"{least:,} lines"
-        peak, peak_of_least = loads[most].peak_mb, loads[least].peak_mb
-        rows.append(Row(name, most, peak, floor, peak_of_least, FLAT_LIMIT, unit="MB"))
-    return rows
 
 
 def _load(path: Path, day: Day) -> Loaded:

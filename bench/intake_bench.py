@@ -27,10 +27,9 @@ FLIPPED = 1 << 127  # makes another key of a key
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was measured, the seconds of the SQL path, and full windows, closed, for whoever clears them."""
+    """What was measured, and full windows, closed, for whoever clears them."""
 
     rows: list[Row]
-    seconds: float
     windows: list[ClearingWindow]
 
 
@@ -62,7 +61,7 @@ def measure(size: int) -> Taken:
                 note,
             )
         )
-    return Taken(rows, seconds, filled)
+    return Taken(rows, filled)
 
 
 def bare_copy(window: ClearingWindow) -> float:

@@ -35,7 +35,6 @@ class Run:
         self.load_before = os.getloadavg()[0]
         self.figures: dict[str, list[Row]] = {}
         self.efficiencies: list[netting_bench.Efficiency] = []
-        self.sql_seconds: dict[int, float] = {}
 
     def measure(self, parts: set[str]) -> None:
         """Measure the parts that are asked for, and write the results."""
@@ -48,7 +47,8 @@ class Run:
         if "cycle" in parts:
             self._cycle()
         if "doors" in parts:
-            self._doors()
+            rows = doors_bench.measure(site.of(self.directory), self.directory, self.sizes)
+            self._show("doors", "intake through the doors", rows)
         more = {
             "at": self.started_at.isoformat(),
             "sizes": self.sizes,
@@ -69,7 +69,6 @@ class Run:
             worker_bench.warm_up()
             for size in self.sizes:
                 taken = intake_bench.measure(size)
-                self.sql_seconds[size] = taken.seconds
                 self._show("intake", f"intake of {size:,} obligations", taken.rows)
                 here, *others = taken.windows
                 rows, seconds = window_bench.measure(here)
@@ -78,15 +77,6 @@ class Run:
                 if size == self.sizes[-1]:
                     rows.append(worker_bench.intake_meanwhile(others.pop(), size))
                 self._show("window", f"a window of {size:,} obligations", rows)
-
-    def _doors(self) -> None:
-        for size in self.sizes:
-            if size not in self.sql_seconds:
-                self.sql_seconds[size] = intake_bench.measure(size).seconds
-        place = site.of(self.directory)
-        rows = doors_bench.csv_files(self.directory, self.sql_seconds)
-        rows += doors_bench.rest(place, self.sql_seconds)
-        self._show("doors", "intake through the doors", rows)
 
     def _show(self, component: str, title: str, rows: list[Row]) -> None:
         self.figures.setdefault(component, []).extend(rows)
