@@ -263,15 +263,23 @@ def test_settling_at_once_moves_the_money_once() -> None:
 
 
 def race(operation: AtomicOperation, *, turn: int) -> str:
-    """Let a settlement, every second time with its commit, race a rollback; name the winner."""
-    if turn % 2:
+    """
+    Let a settlement, every second time without its commit, race a rollback; name the winner.
+
+    The rollback starts a little later from turn to turn, so that the two meet at many places.
+    """
+    committed, late = bool(turn % 2), turn % 8
+    if committed:
         finality.commit(operation.pk, at=AT)
 
     def settle() -> None:
-        finality.commit(operation.pk, at=AT)
+        if not committed:
+            finality.commit(operation.pk, at=AT)
         finality.settle(operation.pk, at=AT)
 
     def undo() -> None:
+        for _ in range(late * 8):
+            sql("SELECT 1")
         operations.roll_back(operation.pk, at=AT, reason="race")
 
     calls = [settle, undo] if turn % 4 < 2 else [undo, settle]
