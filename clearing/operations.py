@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from clearing import digests, steps
 from clearing.checkpoints import STEPS
@@ -90,6 +90,11 @@ def start(operation: AtomicOperation, *, at: datetime) -> None:
     move(operation, to=OperationStatus.IN_PROGRESS, moves=OPERATION_MOVES, started_at=at)
 
 
+def clearings() -> QuerySet[AtomicOperation]:
+    """All clearing runs, of whatever window and status."""
+    return AtomicOperation.objects.filter(operation_type=OperationType.WINDOW_CLEARING)
+
+
 def live_clearing(window_id: int) -> AtomicOperation | None:
     """Return the window's clearing run that is neither undone nor failed, if there is one."""
     ended = (OperationStatus.ROLLED_BACK, OperationStatus.FAILED)
@@ -98,6 +103,11 @@ def live_clearing(window_id: int) -> AtomicOperation | None:
         .exclude(status__in=ended)
         .first()
     )
+
+
+def is_held(operation: AtomicOperation) -> bool:
+    """Whether it is committed and waits for an operator; one that was released is not held any more."""
+    return operation.held_at is not None and operation.final_at is None
 
 
 def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> AtomicOperation:
@@ -272,6 +282,8 @@ def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | s
     logger.critical("rollback of operation %s failed at %s: %s", operation_id, place, failure)
     with transaction.atomic():
         operation = steps.lock(operation_id)
-        changes = {"error_code": RollbackFailed.code, "error_message": f"{place}: {failure}"[:2000]}
+        cause = f" (rolled back for {operation.error_code}: {operation.error_message})"
+        message = f"{place}: {failure}{cause}"[:2000]
+        changes = {"error_code": RollbackFailed.code, "error_message": message}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)

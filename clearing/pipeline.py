@@ -29,10 +29,11 @@ from clearing.checkpoints import (
     obligations_collected,
     window_status_changed,
 )
+from clearing.checkpoints.netting_calculated import Netted
 from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
-from clearing.steps import LeaseLost
+from clearing.steps import LeaseLost, OperationStopped
 from clearing_project.errors import Conflict
 
 logger = logging.getLogger(__name__)
@@ -139,12 +140,11 @@ def advance(operation_id: UUID) -> None:
     if operation.rolling_back_at is not None:
         message = roll_back.si(str(operation_id))
     elif operation.status == OperationStatus.IN_PROGRESS:
-        _take_window(operation, at=timezone.now())
-        if _currencies(operation.window_id):
-            message = draw(operation, token=Dispatch.objects.get(pk=operation_id).count)
-        else:
-            _finish_empty(operation, at=timezone.now())
-    elif operation.status == OperationStatus.COMMITTED and operation.held_at is None:
+        try:
+            message = _go_on(operation, at=timezone.now())
+        except OperationStopped as overtaken:  # by a double of this call, or by a rollback
+            logger.info("%s", overtaken)
+    elif operation.status == OperationStatus.COMMITTED and not operations.is_held(operation):
         message = settle.si(str(operation_id))
     if message is not None:
         _publish(message)
@@ -182,7 +182,8 @@ def net_currency(operation_id: str, currency_id: int, token: int | None = None) 
         steps.begin(key, name, at=at, token=token)
         netted = netting_calculated.compute(steps.get(key), currency_id)
         reach("currency.computed")
-        steps.run_part(key, name, partial(netting_calculated.store, netted=netted), token=token)
+        steps.run_part(key, name, partial(_store, netted), token=token)
+    reach("currency.after")
 
 
 @retried
@@ -231,6 +232,19 @@ def _condemning(operation_id: UUID, at: datetime) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _undoing(operation_id: UUID, at: datetime) -> Iterator[None]:
+    """Roll the run back at once when its step fails here; an outage and a faster double are no failure."""
+    try:
+        yield
+    except (*TRANSIENT, OperationStopped):
+        raise
+    except Exception as failure:
+        operations.condemn(operation_id, failure, at=at)
+        operations.roll_back(operation_id, at=at)
+        raise
+
+
 def _step(operation_id: str, step: Step, token: int | None) -> None:
     key, at = UUID(operation_id), timezone.now()
     with _condemning(key, at):
@@ -255,35 +269,41 @@ def _publish(message: Any) -> None:
     reach("publish.after")
 
 
+def _go_on(operation: AtomicOperation, *, at: datetime) -> Any:
+    """Take the window if it is not taken; return what is to be sent, None if the window was empty."""
+    _take_window(operation, at=at)
+    if _currencies(operation.window_id):
+        return draw(operation, token=Dispatch.objects.get(pk=operation.pk).count)
+    _finish_empty(operation, at=at)
+    return None
+
+
 def _take_window(operation: AtomicOperation, *, at: datetime) -> None:
     """Apply the first checkpoint, so that whoever asked sees the window Processing."""
-    try:
+    with _undoing(operation.pk, at):
         steps.run_step(
             operation.pk, window_status_changed.NAME, partial(_apply, window_status_changed, at=at), at=at
         )
-    except Exception as failure:
-        operations.condemn(operation.pk, failure, at=at)
-        operations.roll_back(operation.pk, at=at)
-        raise
 
 
 def _finish_empty(operation: AtomicOperation, *, at: datetime) -> None:
     """Run every step here: with no obligations there is nothing to fan out."""
     key = operation.pk
-    try:
+    with _undoing(key, at):
         for step in STEPS:
             steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at)
         held = finality.commit(key, at=at)
-    except Exception as failure:
-        operations.condemn(key, failure, at=at)
-        operations.roll_back(key, at=at)
-        raise
     if not held:
         finality.settle(key, at=at)
 
 
 def _apply(step: Step, operation: AtomicOperation, *, at: datetime) -> None:
     step.apply(operation, at=at)
+
+
+def _store(netted: Netted, operation: AtomicOperation) -> None:
+    netting_calculated.store(operation, netted)
+    reach("currency.between")
 
 
 def _to_net(operation: AtomicOperation, applied: set[str]) -> list[int]:

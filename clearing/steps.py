@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from clearing import digests
-from clearing.checkpoints import Step
+from clearing.checkpoints import STEPS, Step
 from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint
 from clearing.states import (
@@ -26,6 +26,7 @@ from clearing.states import (
 from clearing_project.errors import Conflict, NotFound
 from clearing_project.lifecycle import move
 
+FIRST = STEPS[0].NAME
 CHILD_TYPES: dict[str, OperationType] = {
     "obligations_collected": OperationType.OBLIGATION_COLLECTION,
     "netting_calculated": OperationType.NETTING_CALCULATION,
@@ -120,12 +121,14 @@ def begin(operation_id: UUID, name: str, *, at: datetime, token: int | None = No
     """
     reach(f"{name}.begin.before")
     with transaction.atomic():
+        if name == FIRST:
+            lock(operation_id)  # written below: beside a double, a share lock could not be raised to this
         operation = _lock_to_write(operation_id, token)
         checkpoint = _lock_checkpoint(operation_id, name)
         _refuse_out_of_turn(operation_id, checkpoint)
         if checkpoint.status == CheckpointStatus.PLANNED:
             digest = digests.of(operation)
-            if checkpoint.position == 1:
+            if name == FIRST:
                 AtomicOperation.objects.filter(pk=operation_id).update(digest_before=digest)
             move(
                 checkpoint,

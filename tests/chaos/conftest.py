@@ -5,10 +5,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from clearing_project.stack.runtime import REPOSITORY
 
@@ -57,6 +59,13 @@ class Player:
         for line in process.stdout:
             self._answers.put(line)
         self._answers.put("")
+
+
+@pytest.fixture
+def armoury(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where fault points of this process are armed."""
+    monkeypatch.setitem(settings.CLEARING, "FAULTS", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
