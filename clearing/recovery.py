@@ -14,8 +14,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from clearing import operations, pipeline, windows
-from clearing.models import AtomicOperation, ClearingWindow, Dispatch
-from clearing.states import FINAL_WINDOW, OperationStatus, OperationType, WindowStatus
+from clearing.models import ClearingWindow, Dispatch
+from clearing.states import FINAL_WINDOW, OperationStatus, WindowStatus
 from clearing_project.errors import ClearingError, Conflict
 
 logger = logging.getLogger(__name__)
@@ -71,26 +71,38 @@ def _advance(found: Dispatch, *, at: datetime) -> bool:
         pipeline.send(dispatch.pk)
     except ClearingError as refused:
         logger.warning("operation %s: %s", dispatch.pk, refused)
+    except Exception:  # whatever it is, it keeps the sweep from no other run
+        logger.exception("operation %s", dispatch.pk)
     return True
 
 
 def _clear_again(*, at: datetime) -> int:
-    """Clear rolled-back windows again where the cause may have passed; give up after so many runs."""
+    """
+    Clear windows again where the cause may have passed; give up after so many runs.
+
+    A window that no run could even take is still Closed: it was never rolled back, so it is not given up.
+    """
     taken = 0
-    for window in ClearingWindow.objects.filter(status=WindowStatus.ROLLED_BACK).order_by("id"):
-        runs = AtomicOperation.objects.filter(window=window, operation_type=OperationType.WINDOW_CLEARING)
+    uncleared = (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK)
+    for window in ClearingWindow.objects.filter(status__in=uncleared).order_by("id"):
+        runs = operations.clearings().filter(window=window)
         last = runs.order_by("-created_at").first()
-        if last is None or last.status != OperationStatus.ROLLED_BACK or last.error_code not in PASSING:
+        if last is None or last.status != OperationStatus.ROLLED_BACK:
+            continue
+        was_taken = window.status == WindowStatus.ROLLED_BACK
+        if was_taken and last.error_code not in PASSING:
             continue
         assert last.completed_at is not None, "an ended run has its moment"
         if last.completed_at + pipeline.lease(runs.count() - 1) > at:
             continue
         try:
-            if runs.count() >= settings.CLEARING["RUNS_MAX"]:
+            if was_taken and runs.count() >= settings.CLEARING["RUNS_MAX"]:
                 windows.give_up(window, at=at, reason=f"{runs.count()} runs failed: {last.error_message}")
             else:
                 pipeline.clear(window, at=at, reason=f"again after {last.error_code}")
             taken += 1
         except ClearingError as overtaken:
             logger.info("window %s: %s", window.pk, overtaken)
+        except Exception:  # the run says why it failed; the other windows have their turn
+            logger.exception("window %s", window.pk)
     return taken

@@ -1,5 +1,6 @@
 """What Beat may start: three knocks, each idempotent and safe beside its own double."""
 
+import logging
 from datetime import timedelta
 
 from celery import shared_task
@@ -10,12 +11,21 @@ from clearing import operations, recovery, windows
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
 
+logger = logging.getLogger(__name__)
+
 
 @shared_task
 def tick() -> None:
-    """Make every region's windows agree with the clock."""
+    """Make every region's windows agree with the clock; trouble in one keeps no other from it."""
+    trouble: list[Exception] = []
     for region in Region:
-        windows.keep(region, at=timezone.now())
+        try:
+            windows.keep(region, at=timezone.now())
+        except Exception as failure:
+            logger.exception("region %s", region)
+            trouble.append(failure)
+    if trouble:
+        raise trouble[0]
 
 
 @shared_task

@@ -111,15 +111,23 @@ def accepting(region: Region) -> ClearingWindow:
     return window
 
 
-def enter(region: Region) -> ClearingWindow:
+def enter(region: Region, *, at: datetime) -> ClearingWindow:
     """
     Return the region's accepting window with its gate passed: it does not close before our transaction ends.
+
+    A window past its cutoff is turned over here, so that nothing enters it late while Beat is away.
 
     Raises:
         NoAcceptingWindow
     """
     while True:
         window = accepting(region)
+        if window.cutoff_at <= at:
+            try:
+                begin_close(window, at=at)
+            except IllegalMove as overtaken:
+                logger.info("another caller was first: %s", overtaken)
+            continue
         partitions.pass_gate(window.pk)
         if ClearingWindow.objects.filter(pk=window.pk, status=WindowStatus.OPEN).exists():
             return window  # else it closed while we stood at the gate: the next one is open
@@ -245,7 +253,7 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
         if live is not None:
             raise operations.AlreadyProcessing(window.pk, str(live.pk))
         move(window, to=WindowStatus.FAILED, moves=WINDOW_MOVES, processed_at=at)
-        target = enter(Region(window.region))
+        target = enter(Region(window.region), at=at)
         count = partitions.empty_into(window.pk, target_id=target.pk)
         rolled = RollOn.objects.create(
             source=window, target=target, reason=reason, obligations_count=count, rolled_at=at
@@ -285,12 +293,12 @@ def keep(region: Region, *, at: datetime) -> None:
 
 
 def _finish_due(region: Region, *, at: datetime) -> None:
-    """Seal windows whose grace has passed, and start clearing the sealed ones."""
+    """Seal windows whose grace has passed, and start clearing them; a second run is the sweep's to start."""
     live = ClearingWindow.objects.filter(region=region).order_by("id")
     for window in live.filter(status=WindowStatus.CLOSING):
         if _grace_ends_at(window) <= at:
             finish_close(window, at=at)
-    for window in live.filter(status=WindowStatus.CLOSED):
+    for window in live.filter(status=WindowStatus.CLOSED).exclude(operations__in=operations.clearings()):
         if _grace_ends_at(window) <= at:
             try:
                 pipeline.clear(window, at=at)
