@@ -10,9 +10,11 @@ ONCE ?=
 TESTED ?=
 UPGRADE ?=
 ARGS ?=
+SEED ?= 1
+RUNS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo stack test check bench proto lock clean
+.PHONY: help setup setup-dev demo stack test chaos check bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -28,6 +30,9 @@ stack: setup ## run the whole stack in the foreground
 
 test: setup-dev ## run every test on real embedded servers; ARGS go to pytest
 	@$(PY) -m pytest $(ARGS)
+
+chaos: setup-dev ## torment a stack of its own with random faults and check every invariant; SEED=1 RUNS=50 to change
+	@$(PY) -m tests.chaos --seed $(SEED) --runs $(RUNS) $(ARGS)
 
 check: setup-dev ## format, lint, types, import contracts, migrations, schema, then the tests; TESTED=1 where the tests have just run
 	$(PY) -m ruff format --check .
