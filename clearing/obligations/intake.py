@@ -50,7 +50,7 @@ def submit(
         raise TooManyItems(len(submissions), BATCH_MAX)
     directory = participants.directory()
     with transaction.atomic():
-        window = windows.enter(region)
+        window = windows.enter(region, at=at)
         screened = screen(submissions, directory, submitter=submitter, cutoff_at=window.cutoff_at)
         faults, items = screened.faults, screened.items
         repeats = _set_repeats_aside(items, faults)
