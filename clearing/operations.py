@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from clearing import digests, steps
@@ -183,6 +183,8 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         try:
             steps.undo(operation_id, step, at=at)
         except Exception as failure:
+            if _database_is_away():  # so no undo failed; this one is repeated
+                raise
             _mark_rollback_failed(operation_id, step.NAME, failure)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
     reach("rollback.conclude")
@@ -240,6 +242,14 @@ def clean_up(*, at: datetime, keep: timedelta) -> int:
         _, by_model = batch.delete()
         deleted += by_model.get("clearing.AtomicOperation", 0)
     return deleted
+
+
+def _database_is_away() -> bool:
+    """Whether our session with PostgreSQL is lost; if so, the next question opens a new one."""
+    if connection.in_atomic_block or connection.is_usable():
+        return False
+    connection.close()
+    return True
 
 
 def _begin_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicOperation:
