@@ -1,12 +1,11 @@
 """Obligations come in once, whole or not at all, and a fault has a code."""
 
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any
 
 import pytest
 
-from clearing import windows
 from clearing.models import Obligation, ObligationKey
 from clearing.obligations import (
     Intake,
@@ -14,10 +13,9 @@ from clearing.obligations import (
     ObligationsRejected,
     OutcomeStatus,
     Submission,
-    submit,
 )
 from clearing.obligations.items import BATCH_MAX, NoItems, TooManyItems
-from clearing.states import Region, WindowStatus
+from clearing.states import Region
 from clearing.windows import NoAcceptingWindow
 from clearing_project.errors import ClearingError
 from netting.money import AMOUNT_MAX
@@ -394,20 +392,3 @@ def test_an_error_survives_being_rebuilt_from_its_values() -> None:
 def test_a_submission_with_an_unknown_field_has_no_shape() -> None:
     with pytest.raises(TypeError):
         Submission(reference="r", payer=A, payee=B, currency="USD", amount="1", colour="red")  # type: ignore[call-arg]
-
-
-def test_past_the_cutoff_obligations_go_to_the_next_window_although_no_tick_came() -> None:
-    circle()
-    due = window(Region.GLOBAL, opens_at=AT, cutoff_at=AT + timedelta(hours=1))
-
-    late = submit(
-        [obligation()],
-        region=Region.GLOBAL,
-        submitter="@operator",
-        at=due.cutoff_at,
-        all_or_nothing=True,
-    )
-
-    assert late.window_id != due.pk
-    assert windows.get(due.pk).status == WindowStatus.CLOSING
-    assert windows.get(late.window_id).opens_at == due.cutoff_at
