@@ -180,10 +180,12 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
     if operation.status in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
         return operation
     for step in reversed(STEPS):
+        connection.ensure_connection()
+        session = connection.connection
         try:
             steps.undo(operation_id, step, at=at)
         except Exception as failure:
-            if _database_is_away():  # so no undo failed; this one is repeated
+            if connection.connection is not session:  # the database went away: no undo failed, repeat it
                 raise
             _mark_rollback_failed(operation_id, step.NAME, failure)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
@@ -242,14 +244,6 @@ def clean_up(*, at: datetime, keep: timedelta) -> int:
         _, by_model = batch.delete()
         deleted += by_model.get("clearing.AtomicOperation", 0)
     return deleted
-
-
-def _database_is_away() -> bool:
-    """Whether our session with PostgreSQL is lost; if so, the next question opens a new one."""
-    if connection.in_atomic_block or connection.is_usable():
-        return False
-    connection.close()
-    return True
 
 
 def _begin_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicOperation:

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 REST_SECONDS = 60.0  # what is not at rest by then is stuck
 POLL_SECONDS = 0.1
+LINGER_SECONDS, SCENARIO_SECONDS = 1.5, 20.0  # how long a point stays armed after the last round
 BEAT_MILLISECONDS = 300
 SWEEP, TICK = "clearing.tasks.sweep", "clearing.tasks.tick"
 MODES = {
@@ -183,9 +184,9 @@ class Driver:
         )
 
     def _until_reached(self, plan: Plan, tormentor: Tormentor) -> None:
-        """A scenario of one fault waits until somebody gets there; a random plan goes on as it is."""
-        deadline = time.time() + 20
-        while plan.seed == 0 and len(tormentor.struck) < len(plan.faults) and time.time() < deadline:
+        """Leave armed points a while: a scenario of one fault waits until somebody gets there."""
+        deadline = time.time() + (LINGER_SECONDS if plan.seed else SCENARIO_SECONDS)
+        while len(tormentor.struck) < len(plan.faults) and time.time() < deadline:
             tormentor.keep_up()
             time.sleep(0.02)
 

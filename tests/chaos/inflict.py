@@ -32,7 +32,7 @@ class Tormentor:
         self.chance = chance
         self.struck: set[Fault] = set()
         self._armed: list[Fault] = []
-        self._table: dict[str, Callable[[], None]] = {
+        self._table: dict[str, Callable[[], object]] = {
             "kill worker child": lambda: cluster.kill_child(self._worker(), chance),
             "kill worker": lambda: cluster.kill(self._worker()),
             "pause worker child": lambda: cluster.pause_child(self._worker(), chance, seconds=HANG_SECONDS),
@@ -50,13 +50,13 @@ class Tormentor:
         }
 
     def inflict(self, fault: Fault) -> None:
-        """Do it, or arm it for who gets there."""
+        """Do it, or arm it for who gets there; without a run under way some have nobody to strike."""
         if fault.point:
             self._armed.append(fault)
             self.cluster.arm(fault.point, fault.action)
         else:
-            self._table[fault.kind]()
-            self.struck.add(fault)
+            if self._table[fault.kind]() is not False:
+                self.struck.add(fault)
 
     def keep_up(self) -> None:
         """Note which armed faults have struck; arm poison again."""
@@ -93,10 +93,12 @@ class Tormentor:
         with redis.Redis.from_url(self.cluster.redis.url) as client:
             client.flushall()
 
-    def _dispatch_twice(self) -> None:
-        for operation in self._live():
+    def _dispatch_twice(self) -> bool:
+        live = self._live()
+        for operation in live:
             for _ in range(2):
                 _attempt(partial(pipeline.send, operation.pk))
+        return bool(live)
 
     def _sweep_at_once(self) -> None:
         threads = [threading.Thread(target=_sweep) for _ in range(2)]
@@ -105,16 +107,20 @@ class Tormentor:
         for thread in threads:
             thread.join()
 
-    def _errback_five_times(self) -> None:
-        for operation in self._live()[:1]:
+    def _errback_five_times(self) -> bool:
+        live = self._live()
+        for operation in live[:1]:
             operations.condemn(operation.pk, RuntimeError("the machine broke"), at=timezone.now())
             for _ in range(5):
                 pipeline.roll_back.delay(str(operation.pk))
+        return bool(live)
 
-    def _roll_back(self) -> None:
-        for operation in self._live()[:1]:
+    def _roll_back(self) -> bool:
+        live = self._live()
+        for operation in live[:1]:
             roll_back = partial(operations.roll_back_window, operation.window_id)
             _attempt(partial(roll_back, at=timezone.now(), reason="operator says so"))
+        return bool(live)
 
 
 def _sweep() -> None:

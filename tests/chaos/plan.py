@@ -6,7 +6,7 @@ exactly a kill meets a step differs from run to run.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clearing.faults import POINTS
 from clearing.states import Region
@@ -20,7 +20,7 @@ AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes
 HANG_SECONDS = 2.0  # past the lease of 1 s
 
 PUBLISHES = ("publish.before",)
-STEPPED = tuple(point for point in POINTS if not point.startswith("relay."))
+AHEAD = 0.3  # a point is armed that long before its round at the earliest
 KINDS = {  # weights: what kills is drawn more often
     "raise": 4,
     "kill": 5,
@@ -98,7 +98,7 @@ def draw(seed: int) -> Plan:
     rounds += [
         _round(chance, at=chance.uniform(0.0, LAST_ROUND_SECONDS)) for _ in range(chance.randint(3, 6))
     ]
-    faults = [_fault(chance, at=chance.choice(rounds).at) for _ in range(chance.randint(2, 5))]
+    faults = [_fault(chance, rounds) for _ in range(chance.randint(2, 5))]
     words = tuple(chance.choice(("leave it", "leave it", "fund and clear", "give up")) for _ in rounds)
     return Plan(
         seed,
@@ -111,10 +111,14 @@ def draw(seed: int) -> Plan:
 def scenario(point: str, action: str) -> Plan:
     """One fault at one point, in a window that completes; where only a rollback comes by, in a short one."""
     chance = random.Random(point)
-    goes_back = ".undo." in point or point.startswith("rollback.")
-    owed = tuple(_owed(chance) for _ in range(6)) + ((_short(chance),) if goes_back else ())
+    owed = tuple(_owed(chance) for _ in range(6)) + ((_short(chance),) if goes_back(point) else ())
     kind = "relay point" if point.startswith("relay.") and action == "kill" else action
     return Plan(0, (Round(0.0, Region.GLOBAL, owed),), (Fault(0.0, kind, point),), ("leave it",))
+
+
+def goes_back(point: str) -> bool:
+    """Whether only a rollback comes by there."""
+    return ".undo." in point or point.startswith("rollback.")
 
 
 def _round(chance: random.Random, *, at: float) -> Round:
@@ -133,13 +137,19 @@ def _short(chance: random.Random) -> Owed:
     return Owed(-1, chance.randrange(MEMBERS), chance.randint(1, 10_000), chance.choice(CURRENCIES))
 
 
-def _fault(chance: random.Random, *, at: float) -> Fault:
+def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
+    """Draw a fault near a round; where only a rollback comes by, the round is made short."""
     kind = chance.choices(list(KINDS), weights=list(KINDS.values()))[0]
-    points: tuple[str, ...] = ()
-    if kind in ("raise", "kill", "hang", "poison"):
-        points = STEPPED
-    elif kind in ("drop", "duplicate"):
-        points = PUBLISHES
-    elif kind == "relay point":
-        points = tuple(point for point in POINTS if point.startswith("relay."))
-    return Fault(at + chance.uniform(0.0, AFTER_ROUND_SECONDS), kind, chance.choice(points) if points else "")
+    place = chance.randrange(len(rounds))
+    at = max(0.0, rounds[place].at + chance.uniform(-AHEAD, AFTER_ROUND_SECONDS))
+    if kind in ("drop", "duplicate"):
+        return Fault(at, kind, chance.choice(PUBLISHES))
+    if kind == "relay point":
+        return Fault(at, kind, chance.choice([point for point in POINTS if point.startswith("relay.")]))
+    if kind not in ("raise", "kill", "hang", "poison"):
+        return Fault(at, kind)
+    back = chance.random() < 0.25
+    stepped = [point for point in POINTS if not point.startswith("relay.") and goes_back(point) == back]
+    if back:
+        rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))
+    return Fault(max(0.0, rounds[place].at - AHEAD), kind, chance.choice(stepped))

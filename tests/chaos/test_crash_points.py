@@ -4,6 +4,7 @@ import pytest
 
 from clearing.faults import POINTS
 from tests.chaos.conftest import Player
+from tests.chaos.plan import goes_back
 
 pytestmark = pytest.mark.chaos
 
@@ -19,8 +20,7 @@ SEEDS = range(1, 11)
 
 def ending(point: str) -> dict[str, int]:
     """How the window ends: completed, or rolled back where it had to be short for a rollback to come by."""
-    goes_back = ".undo." in point or point.startswith("rollback.")
-    return {"RolledBack": 1} if goes_back else {"Completed": 1}
+    return {"RolledBack": 1} if goes_back(point) else {"Completed": 1}
 
 
 @pytest.mark.parametrize("action", ["raise", "kill"])

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from clearing import finality, operations, pipeline, recovery, steps, windows
+from clearing.checkpoints import STEPS
 from clearing.faults import POINTS, FaultInjected
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch
 from clearing.states import OperationStatus, WindowStatus
 from tests.chaos import invariants
-from tests.database import together
+from tests.database import sql, together
 from tests.factories import AT, DAY, circle, closed, running, story
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +96,27 @@ def test_a_run_that_cannot_be_sent_keeps_the_sweep_from_no_other(
 
     assert len(sent) == 1
     assert [Dispatch.objects.get(pk=run.pk).count for run in both] == [2, 2]
+
+
+@concurrent
+def test_a_database_that_goes_away_during_an_undo_is_no_failed_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    circle(10_000)
+    operation = running(closed(*story(DAY)), applied=4)
+    last = STEPS[-1]
+
+    def cut_off(*_: object, **__: object) -> None:
+        sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(last, "undo", cut_off)
+    with pytest.raises(OperationalError):
+        operations.roll_back(operation.pk, at=AT, reason="the cause")
+    assert steps.get(operation.pk).status == OperationStatus.IN_PROGRESS
+
+    monkeypatch.undo()
+    ended = operations.roll_back(operation.pk, at=AT)
+
+    assert (ended.status, ended.error_message) == (OperationStatus.ROLLED_BACK, "the cause")
+    assert invariants.broken() == []
 
 
 def test_every_fault_point_is_reached_somewhere() -> None:
