@@ -10,12 +10,21 @@ from typing import Any
 
 from django.db import connection
 
-from clearing.digests import OF_BATCH, OF_OPERATION
 from clearing.recovery import PASSING
 
 Accepted = Mapping[
     str, tuple[int, int]
 ]  # count and sum in minor units by currency, as the intake accepted them
+
+OF_OPERATION = (
+    "clearing_frozenset",
+    "clearing_grosspair",
+    "clearing_nettingresult",
+    "clearing_residualpair",
+    "clearing_multilateralposition",
+    "clearing_bilateralposition",
+)
+OF_BATCH = ("settlement_settlementinstruction", "settlement_reservation")
 
 _RUN = "operation.operation_type = 'WindowClearing'"
 _LEFT = " UNION ALL ".join(
