@@ -11,18 +11,28 @@ same time; a run's own part of them is its entries.
 import hashlib
 
 from django.db import connection
+from django.db.models import BigAutoField, Model
 
-from clearing.models import AtomicOperation
-
-OF_OPERATION = (
-    "clearing_frozenset",
-    "clearing_grosspair",
-    "clearing_nettingresult",
-    "clearing_residualpair",
-    "clearing_multilateralposition",
-    "clearing_bilateralposition",
+from clearing.models import (
+    AtomicOperation,
+    BilateralPosition,
+    FrozenSet,
+    GrossPair,
+    MultilateralPosition,
+    NettingResult,
+    ResidualPair,
 )
-OF_BATCH = ("settlement_settlementinstruction", "settlement_reservation")
+from settlement.models import Reservation, SettlementInstruction
+
+OF_OPERATION: tuple[type[Model], ...] = (
+    FrozenSet,
+    GrossPair,
+    NettingResult,
+    ResidualPair,
+    MultilateralPosition,
+    BilateralPosition,
+)
+OF_BATCH: tuple[type[Model], ...] = (SettlementInstruction, Reservation)
 
 
 def of(operation: AtomicOperation) -> str:
@@ -38,10 +48,15 @@ def of(operation: AtomicOperation) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _table(table: str, column: str) -> str:
+def _table(model: type[Model], owner: str) -> str:
+    """Hash each row but a key that a sequence gave it; a tenth of what hashing its text takes."""
+    columns = [
+        str(field.column) for field in model._meta.concrete_fields if not isinstance(field, BigAutoField)
+    ]
+    table = model._meta.db_table
     return f"""
-        SELECT '{table}', count(*), coalesce(bit_xor(hashtextextended((to_jsonb(row_) - 'id')::text, 0)), 0)
-        FROM {table} row_ WHERE {column} = %(operation)s
+        SELECT '{table}', count(*), coalesce(bit_xor(hash_record_extended(ROW({", ".join(columns)}), 0)), 0)
+        FROM {table} WHERE {owner} = %(operation)s
     """
 
 
@@ -53,8 +68,8 @@ STATE = " UNION ALL ".join(
                                        ELSE ' ' || status END, 1, 0::bigint
         FROM clearing_clearingwindow WHERE id = %(window)s
         """,
-        *(_table(table, "operation_id") for table in OF_OPERATION),
-        *(_table(table, "batch_id") for table in OF_BATCH),
+        *(_table(model, "operation_id") for model in OF_OPERATION),
+        *(_table(model, "batch_id") for model in OF_BATCH),
         """
         SELECT 'ledger entries', count(*), coalesce(sum(entry.amount_minor * entry.account_id), 0)::bigint
         FROM settlement_ledgerentry entry

@@ -115,14 +115,15 @@ def enter(region: Region, *, at: datetime) -> ClearingWindow:
     """
     Return the region's accepting window with its gate passed: it does not close before our transaction ends.
 
-    A window past its cutoff is turned over here, so that nothing enters it late while Beat is away.
+    A scheduled window past its cutoff is turned over here, so that nothing enters it late while Beat is
+    away; one opened by hand has none behind it and accepts until it is closed.
 
     Raises:
         NoAcceptingWindow
     """
     while True:
         window = accepting(region)
-        if window.cutoff_at <= at:
+        if window.cutoff_at <= at and _schedule(region) is not None:
             try:
                 begin_close(window, at=at)
             except IllegalMove as overtaken:

@@ -91,18 +91,20 @@ OPEN_AGENT_ACCOUNTS = """
     ON CONFLICT DO NOTHING
 """
 
+# The missing are found first and named afterwards: joined in one go, the plan loops over every party.
 MISSING_ACCOUNT = """
-    SELECT participant.code, currency.code
-    FROM (
-        SELECT currency_id, unnest(ARRAY[payer_id, payee_id]) AS participant_id
+    WITH party AS (
+        SELECT DISTINCT currency_id, unnest(ARRAY[payer_id, payee_id]) AS participant_id
         FROM unnest(%s::smallint[], %s::int[], %s::int[]) AS leg (currency_id, payer_id, payee_id)
-    ) AS party
-    JOIN settlement_participant participant ON participant.id = party.participant_id
-    JOIN settlement_currency currency ON currency.id = party.currency_id
-    WHERE NOT EXISTS (
-        SELECT FROM settlement_settlementaccount account
-        WHERE account.participant_id = party.participant_id AND account.currency_id = party.currency_id
+    ), missing AS MATERIALIZED (
+        SELECT currency_id, participant_id FROM party
+        EXCEPT
+        SELECT currency_id, participant_id FROM settlement_settlementaccount
     )
+    SELECT participant.code, currency.code
+    FROM missing
+    JOIN settlement_participant participant ON participant.id = missing.participant_id
+    JOIN settlement_currency currency ON currency.id = missing.currency_id
     ORDER BY participant.code, currency.code
     LIMIT 1
 """

@@ -80,14 +80,14 @@ FREEZE = """
     FROM pair GROUP BY currency_id ORDER BY currency_id
 """
 
+# NOT IN, for a hash of the small tables: with joins a plan made before ANALYZE loops over them.
 UNKNOWN = """
-    SELECT pair.payer_id, pair.payee_id, pair.currency_id
-    FROM clearing_grosspair pair
-    LEFT JOIN settlement_participant payer ON payer.id = pair.payer_id AND payer.kind = 'Member'
-    LEFT JOIN settlement_participant payee ON payee.id = pair.payee_id AND payee.kind = 'Member'
-    LEFT JOIN settlement_currency currency ON currency.id = pair.currency_id
-    WHERE pair.operation_id = %s
-      AND (payer.id IS NULL OR payee.id IS NULL OR currency.id IS NULL)
+    SELECT payer_id, payee_id, currency_id
+    FROM clearing_grosspair
+    WHERE operation_id = %s
+      AND (payer_id NOT IN (SELECT id FROM settlement_participant WHERE kind = 'Member')
+           OR payee_id NOT IN (SELECT id FROM settlement_participant WHERE kind = 'Member')
+           OR currency_id NOT IN (SELECT id FROM settlement_currency))
     ORDER BY 1, 2, 3
     LIMIT 1
 """

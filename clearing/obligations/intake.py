@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 
@@ -148,7 +147,7 @@ def _outcomes(
                 index,
                 submission.reference,
                 OutcomeStatus.ACCEPTED if is_new else OutcomeStatus.DUPLICATE,
-                id=UUID(bytes=item.key),
+                key=item.key,
                 window_id=known[item.key][0] if item.key in known else window_id,
             )
         )

@@ -1,6 +1,6 @@
 """What comes in and what is answered, item by item."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -55,18 +55,22 @@ class OutcomeStatus(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The answer to one item; *index* is its place in the call, from 0."""
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """The answer to one item; *index* is its place in the call, from 0. Made ten thousand at a time."""
 
     index: int
     reference: str
     status: OutcomeStatus
-    id: UUID | None = None
+    key: bytes = b""
     window_id: int | None = None
     code: str = ""
     message: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> UUID | None:
+        """The obligation's public id; a rejected item has none."""
+        return UUID(bytes=self.key) if self.key else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the wire form; a rejected item carries its fault, the others their id."""
@@ -76,7 +80,7 @@ class Outcome:
             "status": self.status.value,
         }
         if self.status == OutcomeStatus.REJECTED:
-            return {**wire, "code": self.code, "message": self.message, **self.details}
+            return {**wire, "code": self.code, "message": self.message, **(self.details or {})}
         return {**wire, "id": str(self.id), "window_id": self.window_id}
 
 
