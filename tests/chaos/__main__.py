@@ -24,12 +24,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--serve", action="store_true", help="play what stdin asks for, line by line")
     parser.add_argument(
+        "--defaults", action="store_true", help="with the lease and the intervals of a deployment: slower"
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="leave logs and data where they are, and say where"
     )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything is stopped
     adopt_orphans()
-    cluster = Cluster()
+    cluster = Cluster(hurried=not arguments.defaults)
     try:
         cluster.start()
         os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"

@@ -22,7 +22,6 @@ READY_SECONDS = 60.0
 SUPERVISED_SECONDS = 0.1
 ENGINE = ("worker-1", "worker-2", "beat", "relay")
 SETTINGS = {
-    "CLEARING_LEASE_SECONDS": "1.0",
     "CLEARING_GRACE_PERIOD_SECONDS": "0",
     "CLEARING_MIN_NETTING_EFFICIENCY": "0",  # nothing is held: a run goes to its end by itself
     "LOG_LEVEL": "WARNING",
@@ -30,10 +29,19 @@ SETTINGS = {
 }
 
 
-class Cluster:
-    """PostgreSQL, Redis and NATS with durable settings, two workers, Beat and the relay."""
+HURRIED = {"CLEARING_LEASE_SECONDS": "1.0"}
 
-    def __init__(self) -> None:
+
+class Cluster:
+    """
+    PostgreSQL, Redis and NATS with durable settings, two workers, Beat and the relay.
+
+    Args:
+        hurried: with a lease of a second and a Beat that knocks three times in one; else with the defaults.
+    """
+
+    def __init__(self, *, hurried: bool = True) -> None:
+        self.hurried = hurried
         self.directory = Path(tempfile.mkdtemp(prefix="clearing-chaos-"))
         self.armoury = self.directory / "armed"
         self.armoury.mkdir()
@@ -53,6 +61,7 @@ class Cluster:
             server.start()
         os.environ.update({server.variable: server.url for server in self.servers})
         os.environ.update({"BROKER_URL": self.redis.url, "DATA_DIR": str(self.directory), **SETTINGS})
+        os.environ.update(HURRIED if self.hurried else {})
         os.environ.pop("CLEARING_FAULTS", None)  # faults are for the engine, not for its tormentor
 
     def launch(self) -> None:

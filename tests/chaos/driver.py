@@ -33,7 +33,7 @@ from tests.chaos.plan import CURRENCIES, MEMBERS, POOR, RICH_MINOR, Owed, Plan, 
 
 logger = logging.getLogger(__name__)
 
-REST_SECONDS = 60.0  # what is not at rest by then is stuck
+REST_SECONDS, UNHURRIED_SECONDS = 60.0, 300.0  # what is not at rest by then is stuck
 POLL_SECONDS = 0.1
 LINGER_SECONDS, SCENARIO_SECONDS = 1.5, 20.0  # how long a point stays armed after the last round
 BEAT_MILLISECONDS = 300
@@ -84,10 +84,11 @@ class Driver:
             RegionSchedule.objects.filter(pk=region).update(
                 is_enabled=True, netting_mode=mode, transfers=transfers
             )
-        pace, _ = IntervalSchedule.objects.get_or_create(
-            every=BEAT_MILLISECONDS * 1000, period=IntervalSchedule.MICROSECONDS
-        )
-        PeriodicTask.objects.filter(task__in=(SWEEP, TICK)).update(interval=pace)
+        if self.cluster.hurried:
+            pace, _ = IntervalSchedule.objects.get_or_create(
+                every=BEAT_MILLISECONDS * 1000, period=IntervalSchedule.MICROSECONDS
+            )
+            PeriodicTask.objects.filter(task__in=(SWEEP, TICK)).update(interval=pace)
         call_command("tick")
         self.cluster.launch()
 
@@ -97,8 +98,9 @@ class Driver:
         PeriodicTasks.update_changed()
         self.cluster.kill("beat")  # what starts again reads its table anew
 
-    def play(self, plan: Plan, *, patience_seconds: float = REST_SECONDS) -> Outcome:
+    def play(self, plan: Plan, *, patience_seconds: float = 0) -> Outcome:
         """Play one run to its end and judge it."""
+        patience_seconds = patience_seconds or (REST_SECONDS if self.cluster.hurried else UNHURRIED_SECONDS)
         self.runs += 1
         outcome = Outcome(plan.seed)
         self._join(self._code(-1), balance_minor=0)
