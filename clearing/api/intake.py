@@ -7,11 +7,12 @@ item of a wrong shape is rejected with its own code and the others can still be 
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from rest_framework.request import Request
 
 from clearing import obligations, windows
