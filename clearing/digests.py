@@ -74,7 +74,7 @@ STATE = " UNION ALL ".join(
         SELECT 'ledger entries', count(*), coalesce(sum(entry.amount_minor * entry.account_id), 0)::bigint
         FROM settlement_ledgerentry entry
         JOIN settlement_posting posting ON posting.id = entry.posting_id
-        WHERE posting.reference = %(operation)s::text
+        WHERE posting.kind = 'Settlement' AND posting.reference = %(operation)s::text
         """,
         """
         SELECT 'accounts that disagree with their reservations', count(*), 0::bigint

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Count, QuerySet
 
 from clearing import digests, steps
@@ -180,13 +180,11 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
     if operation.status in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
         return operation
     for step in reversed(STEPS):
-        connection.ensure_connection()
-        session = connection.connection
         try:
             steps.undo(operation_id, step, at=at)
+        except (OperationalError, InterfaceError):
+            raise  # the database was away or a lock took too long: no undo failed, it is repeated
         except Exception as failure:
-            if connection.connection is not session:  # the database went away: no undo failed, repeat it
-                raise
             _mark_rollback_failed(operation_id, step.NAME, failure)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
     reach("rollback.conclude")
@@ -286,8 +284,7 @@ def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | s
     logger.critical("rollback of operation %s failed at %s: %s", operation_id, place, failure)
     with transaction.atomic():
         operation = steps.lock(operation_id)
-        cause = f" (rolled back for {operation.error_code}: {operation.error_message})"
-        message = f"{place}: {failure}{cause}"[:2000]
-        changes = {"error_code": RollbackFailed.code, "error_message": message}
+        message = f"{operation.error_message} (then the rollback failed at {place}: {failure})"
+        changes = {"error_message": message[:2000]}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)

@@ -34,7 +34,7 @@ from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
 from clearing.steps import LeaseLost, OperationStopped
-from clearing_project.errors import Conflict
+from clearing_project.errors import Conflict, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,14 @@ class WindowFinal(Conflict):
     code = "window_final"
     fields = ("window_id", "status")
     message = "Window {window_id} is {status}; that is final."
+
+
+class NotSent(Unavailable):
+    """The broker did not take the message; the sweep sends it again."""
+
+    code = "not_sent"
+    fields = ("cause",)
+    message = "The broker did not take the message: {cause}"
 
 
 class RunHeld(Conflict):
@@ -151,10 +159,10 @@ def advance(operation_id: UUID) -> None:
 
 
 def send(operation_id: UUID) -> None:
-    """Advance, leaving it to the sweep when the broker is away."""
+    """Advance; a message that does not leave, for whatever reason, is left to the sweep."""
     try:
         advance(operation_id)
-    except BrokerAway as away:
+    except NotSent as away:
         logger.warning("operation %s waits for the sweep: %s", operation_id, away)
 
 
@@ -262,10 +270,12 @@ def _renew(operation_id: UUID, token: int | None, *, at: datetime) -> None:
 def _publish(message: Any) -> None:
     """Hand a message to the broker; losing or doubling it is a fault the sweep and the steps make good."""
     action = reach("publish.before")
-    if action != "drop":
-        message.apply_async()
-    if action == "duplicate":
-        message.apply_async()
+    times = {"drop": 0, "duplicate": 2}.get(action, 1)
+    try:
+        for _ in range(times):
+            message.apply_async()
+    except Exception as away:  # kombu's error, the result store's RuntimeError, the socket's own
+        raise NotSent(f"{type(away).__name__}: {away}") from away
     reach("publish.after")
 
 

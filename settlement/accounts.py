@@ -11,6 +11,7 @@ from settlement import participants
 from settlement.models import LedgerEntry, Posting, Reservation, SettlementAccount
 from settlement.states import PostingKind
 
+REFERENCE_MAX = 140
 FUNDING_NAMESPACE = UUID("6f3d2f0a-3e5b-4b57-9a51-0c9a4a6c2f10")
 
 
@@ -49,6 +50,17 @@ class FundingNotPositive(Invalid):
     message = "Funding must be above zero, not {amount_minor} minor units."
 
 
+class FundingInvalid(Invalid):
+    """The amount or the reference does not fit a posting."""
+
+    code = "funding_invalid"
+    fields = ("amount_minor", "reference_length")
+    message = (
+        "Funding takes at most 9223372036854775807 minor units and a reference of 1 to 140 characters,"
+        " not {amount_minor} and {reference_length}."
+    )
+
+
 def open_account(participant_code: str, currency_code: str) -> SettlementAccount:
     """
     Open the participant's account in a currency; an open one is returned as it is.
@@ -70,11 +82,13 @@ def fund(
     Credit a participant's account from the funding source; once per *reference*.
 
     Raises:
-        FundingNotPositive, UnknownParticipant, UnknownCurrency
+        FundingNotPositive, FundingInvalid, UnknownParticipant, UnknownCurrency
         FundingDiffers: the reference was used for something else.
     """
     if amount_minor <= 0:
         raise FundingNotPositive(amount_minor)
+    if amount_minor > money.AMOUNT_MAX or not 0 < len(reference) <= REFERENCE_MAX:
+        raise FundingInvalid(amount_minor, len(reference))
     account = open_account(participant_code, currency_code)
     source, _ = SettlementAccount.objects.get_or_create(
         participant=participants.funding_source(),
@@ -122,14 +136,14 @@ def reserve(batch_id: UUID) -> None:
             raise InsufficientFunds(
                 participant,
                 currency,
-                money.format_minor(required, currency),
-                money.format_minor(available, currency),
+                money.format_minor(int(required), currency),
+                money.format_minor(int(available), currency),
                 len(short),
             )
         cursor.execute(
             "INSERT INTO settlement_reservation (batch_id, account_id, amount_minor)"
             " SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[])",
-            [batch_id, [row[0] for row in due], [row[3] for row in due]],
+            [batch_id, [row[0] for row in due], [int(row[3]) for row in due]],
         )
 
 
@@ -141,7 +155,7 @@ def release(batch_id: UUID) -> None:
 # The agent is left out: it pays only what the payers have paid in, in the same statement.
 LOCK_PAYERS = """
     WITH due AS (
-        SELECT side.participant_id, instruction.currency_id, sum(side.amount_minor)::bigint AS amount_minor
+        SELECT side.participant_id, instruction.currency_id, sum(side.amount_minor) AS amount_minor
         FROM settlement_settlementinstruction instruction
         CROSS JOIN LATERAL (VALUES
             (instruction.payer_id, instruction.amount_minor),
@@ -152,7 +166,7 @@ LOCK_PAYERS = """
         HAVING sum(side.amount_minor) > 0
     )
     SELECT account.id, participant.code, currency.code, due.amount_minor,
-           account.balance_minor - account.reserved_minor - account.floor_minor
+           account.balance_minor::numeric - account.reserved_minor - account.floor_minor
     FROM due
     JOIN settlement_settlementaccount account
       ON account.participant_id = due.participant_id AND account.currency_id = due.currency_id

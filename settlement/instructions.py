@@ -88,6 +88,7 @@ OPEN_AGENT_ACCOUNTS = """
     FROM unnest(%s::smallint[]) AS leg (currency_id)
     CROSS JOIN settlement_participant participant
     WHERE participant.kind = 'Agent'
+    ORDER BY 1, 2
     ON CONFLICT DO NOTHING
 """
 

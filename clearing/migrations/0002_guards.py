@@ -33,7 +33,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON clearing_obligation
 OBLIGATIONS_BACK = """
 DROP TABLE clearing_obligation;
 DROP SEQUENCE clearing_obligation_block;
-CREATE TABLE clearing_obligation (id bigint PRIMARY KEY);
+CREATE TABLE clearing_obligation (
+    id bigint PRIMARY KEY, window_id bigint, currency_id smallint, payer_id integer, payee_id integer);
 """
 
 MOVES = """
@@ -142,9 +143,15 @@ CREATE TRIGGER commit_is_founded BEFORE UPDATE OF status ON clearing_atomicopera
     FOR EACH ROW WHEN (NEW.status = 'Committed' AND OLD.status <> 'Committed'
                        AND NEW.operation_type = 'WindowClearing')
     EXECUTE FUNCTION refuse_unfounded_commit();
+-- And again at finality: between the two a run may be held for long.
+CREATE TRIGGER finality_is_founded BEFORE UPDATE OF final_at ON clearing_atomicoperation
+    FOR EACH ROW WHEN (NEW.final_at IS NOT NULL AND OLD.final_at IS NULL
+                       AND NEW.operation_type = 'WindowClearing')
+    EXECUTE FUNCTION refuse_unfounded_commit();
 """
 
 MONEY_BACK = """
+DROP TRIGGER finality_is_founded ON clearing_atomicoperation;
 DROP TRIGGER commit_is_founded ON clearing_atomicoperation;
 DROP FUNCTION refuse_unfounded_commit();
 DROP TRIGGER positions_are_fixed ON clearing_multilateralposition;

@@ -24,8 +24,9 @@ BEAT = [
 def write(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     schedule = apps.get_model("clearing", "RegionSchedule")
     for region, time_zone, opening_times, is_enabled in SCHEDULES:
-        schedule.objects.create(
-            region=region, time_zone=time_zone, opening_times=opening_times, is_enabled=is_enabled
+        schedule.objects.get_or_create(
+            region=region,
+            defaults={"time_zone": time_zone, "opening_times": opening_times, "is_enabled": is_enabled},
         )
     interval = apps.get_model("django_celery_beat", "IntervalSchedule")
     entry = apps.get_model("django_celery_beat", "PeriodicTask")

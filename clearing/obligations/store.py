@@ -6,15 +6,20 @@ that share some wait for each other in one order only; rows go in the order of t
 order of their ids and so of their discharge.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 from psycopg.errors import UniqueViolation
 
 from clearing import partitions
+from clearing.models import ObligationKey
 from clearing.obligations.items import BATCH_MAX, Item
+
+LOOKS_MAX = 5
 
 Known = dict[bytes, tuple[int, tuple[Any, ...]]]  # key -> its window and the body stored there
 
@@ -52,8 +57,30 @@ def _store_unknown(
         written = {row[0].bytes for row in cursor.fetchall()}
         with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
             copy.write(_row_lines(window_id, first_id, items, submitter, at, only=written))
-        cursor.execute(FIND, [[item.key.hex() for item in items if item.key not in written]])
-        return {row[0].bytes: (row[1], tuple(row[2:])) for row in cursor.fetchall()}
+    return _find([item.key for item in items if item.key not in written])
+
+
+def _find(keys: list[bytes]) -> Known:
+    """
+    Look keys up, then their rows, partition by partition: a join would plan for every window there ever was.
+
+    A window given up between the two looks moved its rows, and their keys with them: looked up again.
+    """
+    found: Known = {}
+    missing = keys
+    for _ in range(LOOKS_MAX):
+        places = defaultdict(list)
+        known = ObligationKey.objects.filter(key__in=[UUID(bytes=key) for key in missing])
+        for window_id, obligation_id in known.values_list("window_id", "obligation_id"):
+            places[window_id].append(obligation_id)
+        with connection.cursor() as cursor:
+            for window_id, ids in places.items():
+                cursor.execute(FIND.format(partition=partitions.name(window_id)), [ids])
+                found |= {row[0].bytes: (window_id, tuple(row[1:])) for row in cursor.fetchall()}
+        missing = [key for key in missing if key not in found]
+        if not missing:
+            return found
+    raise AssertionError("a key that is taken has its row")
 
 
 def _key_lines(window_id: int, first_id: int, items: Sequence[Item]) -> bytes:
@@ -105,10 +132,6 @@ INSERT_KEYS = """
 """
 
 FIND = """
-    SELECT known.key, known.window_id, obligation.payer_id, obligation.payee_id, obligation.currency_id,
-           obligation.amount_minor, obligation.priority, obligation.due_date, obligation.link
-    FROM clearing_obligationkey known
-    JOIN clearing_obligation obligation
-      ON obligation.window_id = known.window_id AND obligation.id = known.obligation_id
-    WHERE known.key = ANY (%s::uuid[])
+    SELECT key, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link
+    FROM {partition} WHERE id = ANY (%s)
 """

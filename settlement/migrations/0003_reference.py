@@ -16,11 +16,14 @@ CURRENCIES = [
 def write(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     currency = apps.get_model("settlement", "Currency")
     currency.objects.bulk_create(
-        [currency(id=number, code=code, exponent=exponent) for number, code, exponent in CURRENCIES]
+        [currency(id=number, code=code, exponent=exponent) for number, code, exponent in CURRENCIES],
+        ignore_conflicts=True,
     )
     participant = apps.get_model("settlement", "Participant")
-    participant.objects.create(code="AGENT", name="Settlement agent", kind="Agent")
-    participant.objects.create(code="FUNDING", name="Source of prefunding", kind="Funding")
+    participant.objects.get_or_create(code="AGENT", defaults={"name": "Settlement agent", "kind": "Agent"})
+    participant.objects.get_or_create(
+        code="FUNDING", defaults={"name": "Source of prefunding", "kind": "Funding"}
+    )
 
 
 class Migration(migrations.Migration):

@@ -53,6 +53,11 @@ class Posting(models.Model):
 
     class Meta:
         ordering = ["-posted_at", "id"]
+        indexes = [
+            models.Index(
+                fields=["reference"], condition=Q(kind="Settlement"), name="settlement_posting_by_batch"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.reference}"

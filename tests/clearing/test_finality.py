@@ -191,7 +191,7 @@ def test_postgresql_never_forgets_the_moment_of_finality() -> None:
 
 
 def test_postgresql_refuses_finality_of_a_run_that_is_not_committed() -> None:
-    operation = running(closed(), applied=2)
+    operation = running(closed(), applied=4)
 
     with refused("final_is_final"):
         sql("UPDATE clearing_atomicoperation SET final_at = now() WHERE id = %s", operation.pk)

@@ -175,7 +175,8 @@ def test_an_undo_that_fails_is_said_aloud_and_resumed_after_repair(step: int) ->
 
     assert refusal.value.details["checkpoint"] == NAMES[step]
     failed = steps.get(operation.pk)
-    assert (failed.status, failed.error_code) == (OperationStatus.ROLLBACK_FAILED, "rollback_failed")
+    assert (failed.status, failed.error_code) == (OperationStatus.ROLLBACK_FAILED, "rolled_back_by_request")
+    assert f"the rollback failed at {NAMES[step]}" in failed.error_message
     marks = [row.status for row in Checkpoint.objects.filter(operation=operation)]
     assert marks == ["Applied"] * (step + 1) + ["Undone"] * (3 - step)
     assert windows.get(shut.pk).status == WindowStatus.PROCESSING
