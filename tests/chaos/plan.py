@@ -17,7 +17,7 @@ POOR = "POOR"  # has accounts and no money: a window in which it pays rolls back
 RICH_MINOR = 50_000_000
 LAST_ROUND_SECONDS = 3.0
 AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes about half a second
-HANG_SECONDS = 2.0  # past the lease of 1 s
+HANG_SECONDS = 2.0  # twice the lease
 
 PUBLISHES = ("publish.before",)
 AHEAD = 0.3  # a point is armed that long before its round at the earliest
