@@ -129,6 +129,8 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
 def _hold_reason(operation: AtomicOperation) -> str:
     """Say why the run must not settle by itself; empty if it may."""
     window = operation.window
+    if operation.is_released:
+        return ""
     if not window.auto_settle:
         return "the window does not settle by itself"
     if window.netting_mode == NettingMode.GROSS:

@@ -62,6 +62,7 @@ def create(
     *,
     parent: AtomicOperation | None = None,
     reason: str = "",
+    is_released: bool = False,
 ) -> AtomicOperation:
     """
     Create a Pending operation; a clearing run comes with its checkpoints planned.
@@ -75,7 +76,11 @@ def create(
         if live is not None:
             raise AlreadyProcessing(window.pk, str(live.pk))
     operation = AtomicOperation.objects.create(
-        window=window, operation_type=operation_type, parent=parent, reason=reason
+        window=window,
+        operation_type=operation_type,
+        parent=parent,
+        reason=reason,
+        is_released=is_released,
     )
     if operation_type == OperationType.WINDOW_CLEARING:
         Checkpoint.objects.bulk_create(

@@ -80,7 +80,8 @@ def clear(
     window: ClearingWindow, *, at: datetime, reason: str = "", release: bool = False
 ) -> AtomicOperation:
     """
-    Start clearing a closed or rolled-back window; with *release* also settle a committed run that is held.
+    Start clearing a closed or rolled-back window. With *release* the run is not held before settlement,
+    and one that is held already is settled now.
 
     The first checkpoint is applied here, so a caller sees the window Processing; the canvas leaves
     after the commit. An empty window has no chord and is finished on the spot.
@@ -101,7 +102,9 @@ def clear(
         finality.settle(held.pk, at=at)
         return held
     with transaction.atomic():
-        operation = operations.create(window, OperationType.WINDOW_CLEARING, reason=reason)
+        operation = operations.create(
+            window, OperationType.WINDOW_CLEARING, reason=reason, is_released=release
+        )
         operations.start(operation, at=at)
         Dispatch.objects.create(operation=operation, count=1, next_at=at + lease(0))
     _take_window(operation, at=at)

@@ -27,6 +27,9 @@ class AtomicOperation(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     rolling_back_at = models.DateTimeField(null=True, help_text="from here on no step may write")
+    is_released = models.BooleanField(
+        default=False, db_default=False, help_text="its settlement was released beforehand: it is not held"
+    )
     held_at = models.DateTimeField(null=True, help_text="committed, and settled only when released")
     hold_reason = models.CharField(max_length=140, blank=True, default="")
     final_at = models.DateTimeField(null=True, help_text="the point of no return")
