@@ -22,6 +22,21 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"
 django.setup()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Give every test that commits the reference data back: currencies, the agent, schedules.
+
+    One that did not ask for it would leave the tables flushed and half refilled to those behind it.
+    """
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        mark = item.get_closest_marker("django_db")
+        commits = "transactional_db" in item.fixturenames or (mark and mark.kwargs.get("transaction"))
+        if commits and "django_db_serialized_rollback" not in item.fixturenames:
+            item.fixturenames.append("django_db_serialized_rollback")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave no server behind."""
     SERVERS.stop()

@@ -119,7 +119,9 @@ def test_each_expected_error_has_its_status_and_code(operator: Client) -> None:
 
 
 def test_every_parent_of_errors_has_a_status() -> None:
-    for parent in ClearingError.__subclasses__():
+    parents = [kind for kind in ClearingError.__subclasses__() if kind.__module__ == ClearingError.__module__]
+
+    for parent in parents:
         status, code, _ = errors.answer(_made(parent), method="Any")
 
         assert status not in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL), parent
