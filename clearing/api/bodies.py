@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from clearing.api.errors import BodyMalformed, MediaTypeUnsupported
 from clearing.obligations import BATCH_MAX, Submission
+from clearing.states import NettingMode
 from clearing_project.errors import Invalid
 
 Body = TypeVar("Body")
@@ -46,9 +47,10 @@ class ReasonInvalid(Invalid):
 
 
 class OpenWindow(Struct, forbid_unknown_fields=True):
-    """Open a window; without a cutoff it takes the region's next scheduled opening."""
+    """Open a window; what is left out is the region's: cutoff at its next opening, netting mode."""
 
     region: str
+    netting_mode: NettingMode | None = None
     emergency_mode: bool = False
     cutoff_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str = ""

@@ -85,6 +85,7 @@ class Windows(Door):
             windows.region(body.region),
             at=now,
             cutoff_at=_cutoff(body.cutoff_at, now),
+            netting_mode=body.netting_mode,
             emergency_mode=body.emergency_mode,
             reason=bodies.reason(body.reason, is_required=False),
         )

@@ -102,6 +102,14 @@ def test_a_window_is_opened_once_a_region(operator: Caller) -> None:
     assert is_problem(again, 409, "window_already_open")["window_id"] == window.pk
 
 
+def test_a_window_is_netted_in_the_mode_it_was_opened_with(operator: Caller) -> None:
+    opened = operator.post("windows", {"region": "Americas", "netting_mode": "conservative"})
+    refused = operator.post("windows", {"region": "AsiaPacific", "netting_mode": "magic"})
+
+    assert opened.json()["netting_mode"] == "conservative"
+    is_problem(refused, 422, "body_invalid")
+
+
 @pytest.mark.parametrize(
     ("cutoff_at", "status", "code"),
     [
