@@ -82,12 +82,13 @@ def table(outcomes: list[Outcome]) -> Table:
             seconds[kind].append(outcome.recovery_seconds)
     drawn["all runs"], struck["all runs"] = sum(drawn.values()), sum(struck.values())
     for kind in (*KINDS, "all runs"):
-        times = seconds[kind] or [0.0]
+        times = seconds[kind]
+        measured = (min(times), statistics.median(times), max(times)) if times else ()
         shown.add_row(
             kind,
             *map(str, (drawn[kind], struck[kind], *(endings[kind][status] for status in ENDINGS))),
             str(violations[kind]),
-            *(f"{value:.1f}" for value in (min(times), statistics.median(times), max(times))),
+            *(f"{value:.1f}" for value in measured),
             end_section=kind == list(KINDS)[-1],
         )
     return shown
