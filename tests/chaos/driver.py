@@ -223,6 +223,7 @@ class Driver:
 
     async def _read_stream(self) -> list[str]:
         """Compare what JetStream has with the outbox: each event once, in order per window."""
+        written = await asyncio.to_thread(_event_ids)
         client = await nats.connect(self.cluster.nats.url)
         found: list[str] = []
         try:
@@ -241,8 +242,7 @@ class Driver:
                 await reader.unsubscribe()
         finally:
             await client.close()
-        with_outbox = await asyncio.to_thread(_event_ids)
-        missing = with_outbox - self._seen.keys()
+        missing = written - self._seen.keys()
         return found + ([f"{len(missing)} events are not in JetStream"] if missing else [])
 
     def _note(self, event: dict[str, Any]) -> list[str]:

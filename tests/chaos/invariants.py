@@ -240,7 +240,14 @@ AT_REST = {
     """,
 }
 
-UNPUBLISHED = "SELECT window_id, sequence, event_type FROM clearing_windowevent WHERE published_at IS NULL"
+DEPLOYED = {
+    "a window is past its cutoff and open": """
+        SELECT id, region, cutoff_at FROM clearing_clearingwindow WHERE status = 'Open' AND cutoff_at <= now()
+    """,
+    "an event is not published": """
+        SELECT window_id, sequence, event_type FROM clearing_windowevent WHERE published_at IS NULL
+    """,
+}
 SHOWN_MAX = 3
 
 
@@ -259,14 +266,14 @@ def broken(accepted: Accepted | None = None) -> list[str]:
     return found
 
 
-def unrest(*, published: bool = True) -> list[str]:
+def unrest(*, deployed: bool = True) -> list[str]:
     """
     Say what is still under way; nothing may be once faults have stopped and recovery has had its time.
 
     Args:
-        published: whether the outbox must be empty as well.
+        deployed: whether a tick and a relay are at work, so that their work must be done as well.
     """
-    return _offenders({**AT_REST, **({"an event is not published": UNPUBLISHED} if published else {})})
+    return _offenders({**AT_REST, **(DEPLOYED if deployed else {})})
 
 
 def endings() -> dict[int, str]:

@@ -131,7 +131,7 @@ def test_without_the_sweep_a_run_whose_message_is_lost_stays_where_it_is(
     operation = pipeline.clear(closed(*story(DAY)), at=AT)
     assert operation.dispatch.count == 1
 
-    assert any("not come to its end" in each for each in invariants.unrest(published=False))
+    assert any("not come to its end" in each for each in invariants.unrest(deployed=False))
     recovery.sweep(at=timezone.now() + pipeline.lease(0))
 
     assert Dispatch.objects.get(pk=operation.pk).count == 2, "sent again, with a new token"

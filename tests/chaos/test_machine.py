@@ -199,7 +199,7 @@ class Cycle(RuleBasedStateMachine):
         for path in self.armoury.iterdir():
             path.unlink()
         for _ in range(ROUNDS_MAX):
-            if not invariants.unrest(published=False):
+            if not invariants.unrest(deployed=False):
                 return
             for shut in ClearingWindow.objects.filter(status=WindowStatus.CLOSED):
                 self._attempt(partial(pipeline.clear, shut, at=timezone.now()))  # as the tick does
@@ -207,7 +207,7 @@ class Cycle(RuleBasedStateMachine):
             for run in self.runs():
                 while self._attempt(partial(self._next_step, run)):
                     pass
-        assert invariants.unrest(published=False) == [], "recovery did not get there"
+        assert invariants.unrest(deployed=False) == [], "recovery did not get there"
 
     def _attempt(self, call: Callable[[], object]) -> bool:
         """Call as a worker or an operator does; refusals and failures are answers, a death is silence."""
