@@ -82,9 +82,15 @@ class Cycle(RuleBasedStateMachine):
 
     # --- what may happen ------------------------------------------------------------------------------------
 
-    @initialize(owed=OWED)
-    def begin_with(self, owed: list[tuple[str, str, int, str]]) -> None:
-        """There is always something to go wrong with."""
+    @initialize(
+        owed=OWED,
+        points=st.lists(st.sampled_from(REACHED), max_size=8),
+        action=st.sampled_from(("raise", "kill")),
+    )
+    def begin_with(self, owed: list[tuple[str, str, int, str]], points: list[str], action: str) -> None:
+        """There is always something to go wrong with, and mostly something that goes wrong."""
+        for point in points:
+            (self.armoury / point).write_text(action)
         self.close_with(owed)
 
     @rule(owed=OWED)
