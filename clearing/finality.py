@@ -65,7 +65,7 @@ def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> boo
             operation.held_at = at if operation.hold_reason else None
             operation.save(update_fields=["held_at", "hold_reason"])
         reach("commit.between")
-        held = operation.held_at is not None and operation.final_at is None
+        held = operations.is_held(operation)
     reach("commit.after")
     return held
 

@@ -20,10 +20,12 @@ from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
 from clearing.states import OPERATION_MOVES, CheckpointStatus, OperationStatus, OperationType
 from clearing.steps import OutOfTurn
-from clearing_project.errors import ClearingError, Conflict
+from clearing_project.errors import ClearingError, Conflict, Invalid
 from clearing_project.lifecycle import move
 
 logger = logging.getLogger(__name__)
+
+REASON_MAX = 500  # characters of why somebody intervenes
 
 NAMES = tuple(step.NAME for step in STEPS)
 
@@ -34,6 +36,22 @@ class AlreadyProcessing(Conflict):
     code = "already_processing"
     fields = ("window_id", "operation_id")
     message = "Window {window_id} is already being cleared by operation {operation_id}."
+
+
+class NothingToRollBack(Conflict):
+    """No clearing run of the window could be undone."""
+
+    code = "nothing_to_roll_back"
+    fields = ("window_id", "status")
+    message = "Window {window_id} is {status}; no clearing run of it can be rolled back."
+
+
+class ReasonInvalid(Invalid):
+    """Who intervenes says why."""
+
+    code = "reason_invalid"
+    fields = ("length_max",)
+    message = "Give a reason of 1 to {length_max} characters."
 
 
 class AlreadyFinal(Conflict):

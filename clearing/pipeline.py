@@ -96,7 +96,7 @@ def clear(
     if window.status in (WindowStatus.COMPLETED, WindowStatus.FAILED):
         raise WindowFinal(window.pk, window.status)
     held = operations.live_clearing(window.pk)
-    if held is not None and held.held_at is not None and held.final_at is None:
+    if held is not None and operations.is_held(held):
         if not release:
             raise RunHeld(window.pk, str(held.pk), held.hold_reason)
         finality.settle(held.pk, at=at)

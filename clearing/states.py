@@ -142,6 +142,5 @@ CHECKPOINT_MOVES: Moves[CheckpointStatus] = {
     CheckpointStatus.UNDONE: frozenset(),  # final: a new run plans new checkpoints
 }
 
-ACCEPTING = WindowStatus.OPEN
 LIVE_OPERATION = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS, OperationStatus.ROLLBACK_FAILED)
 FINAL_WINDOW = (WindowStatus.COMPLETED, WindowStatus.FAILED)

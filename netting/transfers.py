@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from netting.fewest import zero_sum_groups
-from netting.model import Flows, Ints, Positions
+from netting.model import Flows, Positions
 
 AGENT: Final = -1  # stands for the settlement agent among participant ids
 EXACT_POSITIONS_MAX: Final = 20
@@ -64,15 +64,6 @@ def direct(positions: Positions) -> Flows:
     rows.sort()
     columns = np.array(rows, np.int64).reshape(-1, 3)
     return Flows(*(np.ascontiguousarray(columns[:, place]) for place in range(3)))
-
-
-def net_of(flows: Flows, participants: Ints) -> Ints:
-    """Return what each of the sorted *participants* receives less what it pays in *flows*."""
-    net = np.zeros(len(participants), np.int64)
-    for ids, sign in ((flows.payees, 1), (flows.payers, -1)):
-        known = ids != AGENT
-        np.add.at(net, np.searchsorted(participants, ids[known]), sign * flows.amounts[known])
-    return net
 
 
 def _largest_first(members: list[tuple[int, int]]) -> list[tuple[int, int, int]]:

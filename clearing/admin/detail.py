@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from clearing import queries
+from clearing import operations, queries
 from clearing.models import AtomicOperation, ClearingWindow, NettingResult, WindowMetrics
 from clearing.queries import CurrencyResult, CurrencyTraffic, WindowResult
 from clearing.states import OperationType
@@ -40,7 +40,7 @@ def of(window: ClearingWindow) -> dict[str, Any]:
         ],
         "positions": _positions(window),
         "instructions": _instructions(window),
-        "is_held": any(run.held_at is not None and run.final_at is None for run in runs[:1]),
+        "is_held": any(operations.is_held(run) for run in runs[:1]),
         "rows_max": ROWS_MAX,
         "events": [
             {"row": event, "occurred": moment(event.occurred_at), "published": moment(event.published_at)}

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from clearing.api.errors import BodyMalformed, MediaTypeUnsupported
 from clearing.obligations import BATCH_MAX, Submission
+from clearing.operations import REASON_MAX, ReasonInvalid
 from clearing.states import NettingMode
 from clearing_project.errors import Invalid
 
@@ -16,7 +17,6 @@ Body = TypeVar("Body")
 
 JSON = "application/json"
 CSV = "text/csv"
-REASON_MAX = 500
 
 Reason = Annotated[
     str,
@@ -36,14 +36,6 @@ class BodyInvalid(Invalid):
     code = "body_invalid"
     fields = ("reason",)
     message = "The body is invalid: {reason}"
-
-
-class ReasonInvalid(Invalid):
-    """Who intervenes says why."""
-
-    code = "reason_invalid"
-    fields = ("length_max",)
-    message = "Give a reason of 1 to {length_max} characters."
 
 
 class OpenWindow(Struct, forbid_unknown_fields=True):

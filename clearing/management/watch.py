@@ -11,6 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from clearing import operations
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, WindowStatus
 
@@ -47,7 +48,7 @@ class Sight:
     @property
     def is_held(self) -> bool:
         """Committed, and waiting for someone to release its settlement."""
-        return self.operation.held_at is not None and self.operation.final_at is None
+        return operations.is_held(self.operation)
 
     @property
     def is_untouched(self) -> bool:

@@ -8,17 +8,7 @@ from clearing import operations, pipeline, steps, windows
 from clearing.rpc import messages
 from clearing.rpc.callers import Caller
 from clearing.rpc.pb import clearing_pb2 as pb
-from clearing_project.errors import Conflict, Invalid
-
-REASON_MAX = 500
-
-
-class ReasonInvalid(Invalid):
-    """Who intervenes says why."""
-
-    code = "reason_invalid"
-    fields = ("length_max",)
-    message = "Give a reason of 1 to {length_max} characters."
+from clearing_project.errors import Invalid
 
 
 class OperationIdInvalid(Invalid):
@@ -27,14 +17,6 @@ class OperationIdInvalid(Invalid):
     code = "operation_id_invalid"
     fields = ("operation_id",)
     message = "{operation_id!r} is not a UUID."
-
-
-class NothingToRollBack(Conflict):
-    """No clearing run of the window could be undone."""
-
-    code = "nothing_to_roll_back"
-    fields = ("window_id", "status")
-    message = "Window {window_id} is {status}; no clearing run of it can be rolled back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +117,7 @@ class Calls:
         window = windows.get(request.window_id)
         undone = operations.roll_back_window(window.pk, at=self.at, reason=reason)
         if not undone:  # an undo that moved nothing is no success
-            raise NothingToRollBack(window.pk, window.status)
+            raise operations.NothingToRollBack(window.pk, window.status)
         return pb.RollbackResult(
             success=True,
             message=f"{len(undone)} operation(s) of window {window.pk} rolled back.",
@@ -160,6 +142,6 @@ class Calls:
 
 def _reason(text: str) -> str:
     reason = text.strip()
-    if not 0 < len(reason) <= REASON_MAX:
-        raise ReasonInvalid(REASON_MAX)
+    if not 0 < len(reason) <= operations.REASON_MAX:
+        raise operations.ReasonInvalid(operations.REASON_MAX)
     return reason

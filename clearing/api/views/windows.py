@@ -16,7 +16,7 @@ from clearing.api.schema import described, query, ref
 from clearing.api.views.base import Door
 from clearing.models import ClearingWindow
 from clearing.states import Region, WindowStatus
-from clearing_project.errors import Conflict, Invalid
+from clearing_project.errors import Invalid
 from clearing_project.lifecycle import IllegalMove
 
 CUTOFF_AHEAD_MAX = timedelta(days=31)
@@ -30,14 +30,6 @@ class CutoffTooFar(Invalid):
     code = "cutoff_too_far"
     fields = ("cutoff_at", "days_max")
     message = "The cutoff {cutoff_at} is more than {days_max} days ahead."
-
-
-class NothingToRollBack(Conflict):
-    """No clearing run of the window could be undone."""
-
-    code = "nothing_to_roll_back"
-    fields = ("window_id", "status")
-    message = "Window {window_id} is {status}; no clearing run of it can be rolled back."
 
 
 class Windows(Door):
@@ -73,7 +65,7 @@ class Windows(Door):
             windows.WindowAlreadyOpen,
             windows.CutoffNotAhead,
             CutoffTooFar,
-            bodies.ReasonInvalid,
+            operations.ReasonInvalid,
         ],
         tag=TAG,
     )
@@ -162,7 +154,7 @@ class Process(Door):
             pipeline.WindowFinal,
             pipeline.RunHeld,
             operations.AlreadyProcessing,
-            bodies.ReasonInvalid,
+            operations.ReasonInvalid,
         ],
         tag=TAG,
     )
@@ -195,7 +187,7 @@ class ForceClose(Door):
         "Close a window now, without waiting for cutoff or grace",
         wire.Window,
         body={bodies.JSON: ref(bodies.ForceClose)},
-        errors=[windows.UnknownWindow, IllegalMove, bodies.ReasonInvalid],
+        errors=[windows.UnknownWindow, IllegalMove, operations.ReasonInvalid],
         tag=TAG,
     )
     @idempotent
@@ -219,10 +211,10 @@ class RollBack(Door):
         body={bodies.JSON: ref(bodies.RollBack)},
         errors=[
             windows.UnknownWindow,
-            NothingToRollBack,
+            operations.NothingToRollBack,
             operations.AlreadyFinal,
             operations.RollbackFailed,
-            bodies.ReasonInvalid,
+            operations.ReasonInvalid,
         ],
         tag=TAG,
     )
@@ -233,7 +225,7 @@ class RollBack(Door):
         reason, window = bodies.reason(body.reason), windows.get(window_id)
         undone = operations.roll_back_window(window.pk, at=now, reason=reason)
         if not undone:  # an undo that moved nothing is no success
-            raise NothingToRollBack(window.pk, window.status)
+            raise operations.NothingToRollBack(window.pk, window.status)
         status = WindowStatus(windows.get(window_id).status)
         return Response(wire.RolledBack(window_id, status, rolled_back_at=now, operations_rolled_back=undone))
 
