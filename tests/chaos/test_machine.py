@@ -204,12 +204,12 @@ class Cycle(RuleBasedStateMachine):
     def _recover(self) -> None:
         for path in self.armoury.iterdir():
             path.unlink()
-        for _ in range(ROUNDS_MAX):
+        for hours in range(2, ROUNDS_MAX):  # every round is past any lease and any back-off of the one before
             if not invariants.unrest(deployed=False):
                 return
             for shut in ClearingWindow.objects.filter(status=WindowStatus.CLOSED):
                 self._attempt(partial(pipeline.clear, shut, at=timezone.now()))  # as the tick does
-            self._attempt(partial(recovery.sweep, at=timezone.now() + timedelta(hours=1)))
+            self._attempt(partial(recovery.sweep, at=timezone.now() + timedelta(hours=hours)))
             for run in self.runs():
                 while self._attempt(partial(self._next_step, run)):
                     pass

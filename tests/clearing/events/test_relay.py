@@ -149,7 +149,9 @@ def test_an_event_published_but_not_marked_is_known_again(
     broker: EmbeddedNats, relay: Callable[..., Process]
 ) -> None:
     window = factories.closed()
-    relay().stop()
+    first = relay()
+    _until(_all_published)
+    first.stop()
     _tell(window, 3)
     unmarked = WindowEvent.objects.select_related("window").get(window=window, sequence=4)
     _publish(broker, unmarked)  # as a relay that died before the mark left it
