@@ -1,17 +1,15 @@
 """Read a request's body: once, as bytes, into the structure it should have."""
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
-import msgspec
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
-from clearing.api.errors import BodyMalformed, MediaTypeUnsupported
-from clearing.obligations import BATCH_MAX, Submission
+from clearing.api.errors import MediaTypeUnsupported
+from clearing.decoding import BodyMalformed, decoded
 from clearing.operations import REASON_MAX, ReasonInvalid
 from clearing.states import NettingMode
-from clearing_project.errors import Invalid
 
 Body = TypeVar("Body")
 
@@ -27,15 +25,6 @@ Reason = Annotated[
         examples=["the operator on duty was asked by treasury"],
     ),
 ]
-OnError = Literal["all_or_nothing", "per_item"]
-
-
-class BodyInvalid(Invalid):
-    """The body is well formed and not of the shape that is asked for."""
-
-    code = "body_invalid"
-    fields = ("reason",)
-    message = "The body is invalid: {reason}"
 
 
 class OpenWindow(Struct, forbid_unknown_fields=True):
@@ -68,14 +57,6 @@ class RollBack(Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class SubmitObligations(Struct, forbid_unknown_fields=True):
-    """Up to 10,000 obligations for the region's accepting window."""
-
-    obligations: Annotated[list[Submission], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_MAX})]
-    region: str = "Global"
-    on_error: OnError = "all_or_nothing"
-
-
 def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> Body:
     """
     Return the JSON body as *shape*; with *is_optional* no body is an empty object.
@@ -87,24 +68,6 @@ def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> B
         return decoded(b"{}", shape)
     require(request, JSON)
     return decoded(request.body, shape)
-
-
-def decoded(body: bytes, shape: type[Body]) -> Body:
-    """
-    Decode JSON.
-
-    Raises:
-        BodyMalformed: it is not JSON.
-        BodyInvalid: it is, with other fields or types.
-    """
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as wrong:
-        raise BodyInvalid(f"{wrong}.") from wrong
-    except (msgspec.DecodeError, UnicodeDecodeError) as garbage:
-        raise BodyMalformed("It is not JSON in UTF-8.") from garbage
-    except RecursionError as deep:
-        raise BodyMalformed("It is nested too deeply.") from deep
 
 
 def require(request: Request, *media_types: str) -> str:

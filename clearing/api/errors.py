@@ -42,14 +42,6 @@ class BodyTooLarge(Invalid):
     message = "A body has at most {bytes_max} bytes; send less in one call."
 
 
-class BodyMalformed(Invalid):
-    """The body cannot be read as what it says it is."""
-
-    code = "body_malformed"
-    fields = ("reason",)
-    message = "The body cannot be read: {reason}"
-
-
 class RequestMalformed(Invalid):
     """The request itself is not sound, whatever it asks for."""
 

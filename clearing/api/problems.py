@@ -25,7 +25,6 @@ from rest_framework.views import APIView
 
 from clearing.api.errors import (
     AddressUnknown,
-    BodyMalformed,
     BodyTooLarge,
     InternalError,
     MediaTypeUnsupported,
@@ -34,6 +33,7 @@ from clearing.api.errors import (
     RequestMalformed,
     Unauthenticated,
 )
+from clearing.decoding import BodyMalformed
 from clearing_project.errors import ClearingError, Conflict, Denied, Invalid, NotFound, Unavailable
 from netting.errors import NettingError
 

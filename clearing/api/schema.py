@@ -10,9 +10,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-from clearing.api.bodies import BodyInvalid
 from clearing.api.errors import (
-    BodyMalformed,
     BodyTooLarge,
     InternalError,
     MediaTypeUnsupported,
@@ -28,6 +26,7 @@ from clearing.api.pagination import LIMIT, LIMIT_MAX, CursorInvalid
 from clearing.api.parameters import ParameterInvalid, ParameterUnknown
 from clearing.api.permissions import RoleMissing
 from clearing.api.problems import MEDIA_TYPE, document, status_of
+from clearing.decoding import BodyInvalid, BodyMalformed
 from clearing_project.errors import ClearingError, Unavailable
 
 Method = TypeVar("Method", bound=Callable[..., Any])

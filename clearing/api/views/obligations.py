@@ -19,6 +19,8 @@ from clearing.api.permissions import own_participant
 from clearing.api.schema import described, query, ref
 from clearing.api.views.base import Door
 from clearing.models import Obligation
+from clearing.obligations import calls
+from clearing.obligations.calls import SubmitObligations
 from clearing.obligations.items import NoItems, TooManyItems
 from clearing.obligations.rows import CsvHeaderInvalid, CsvNotUtf8
 from clearing.states import Region
@@ -98,7 +100,7 @@ class Obligations(Door):
         wire.IntakeAnswer,
         status=201,
         more={200: wire.IntakeAnswer},
-        body={bodies.JSON: ref(bodies.SubmitObligations), bodies.CSV: CSV_SCHEMA},
+        body={bodies.JSON: ref(SubmitObligations), bodies.CSV: CSV_SCHEMA},
         parameters=[
             query("region", "of a CSV: its region; Global if left out", enum=Region.values),
             query("on_error", "of a CSV: as in JSON", enum=intake.ON_ERROR),
@@ -119,8 +121,8 @@ class Obligations(Door):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        call = intake.read(request)
-        taken = intake.take(call, owner=own_participant(request), at=timezone.now())
+        own = own_participant(request)
+        taken = calls.take(intake.read(request), owner=own.code if own else None, at=timezone.now())
         is_new = taken.count(obligations.OutcomeStatus.ACCEPTED) > 0
         return Response(taken.as_json(), 201 if is_new else 200)
 
