@@ -151,6 +151,16 @@ CLEARING = {
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 
+# --- engines outside; an empty address: not used -------------------------------------------------
+SETTLEMENT_ENGINE_URL = env.str("SETTLEMENT_ENGINE_URL", default="")
+RISK_ENGINE_URL = env.str("RISK_ENGINE_URL", default="")
+REMOTE = {
+    "TIMEOUT_SECONDS": env.float("REMOTE_TIMEOUT_SECONDS", default=5.0),
+    "ATTEMPTS_MAX": env.int("REMOTE_ATTEMPTS_MAX", default=3),
+    "FAILURES_MAX": env.int("REMOTE_FAILURES_MAX", default=5),
+    "RESET_SECONDS": env.float("REMOTE_RESET_SECONDS", default=15.0),
+}
+
 # --- REST --------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["clearing.api.authentication.TokenAuthentication"],
