@@ -39,6 +39,7 @@ class Directory:
     """Members and enabled currencies in memory: what intake checks a million rows against."""
 
     member_ids: dict[str, int]
+    active_ids: dict[str, int]  # those of them that are not suspended
     suspended: frozenset[str]
     currency_ids: dict[str, int]
 
@@ -49,6 +50,7 @@ def directory() -> Directory:
     rows = list(members)
     return Directory(
         member_ids={code: key for code, key, _ in rows},
+        active_ids={code: key for code, key, status in rows if status == ParticipantStatus.ACTIVE},
         suspended=frozenset(code for code, _, status in rows if status == ParticipantStatus.SUSPENDED),
         currency_ids=dict(Currency.objects.filter(is_enabled=True).values_list("code", "id")),
     )

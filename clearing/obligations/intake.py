@@ -65,6 +65,8 @@ def submit(
 
 def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict[int, Item]:
     """Take out of *items* what repeats an earlier one of the call; another body is a fault."""
+    if len({item.key for item in items.values()}) == len(items):
+        return {}
     first: dict[bytes, Item] = {}
     repeats: dict[int, Item] = {}
     for index, item in items.items():
@@ -80,6 +82,8 @@ def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict
 
 def _compare(items: dict[int, Item], known: Known, faults: dict[int, Fault]) -> None:
     """Find fault with items, repeats among them, whose reference is known with another body."""
+    if not known:
+        return
     for index, item in items.items():
         if item.key in known and known[item.key][1] != item.body:
             faults[index] = _conflict(item, known[item.key][1])
@@ -135,6 +139,11 @@ def _outcomes(
     faults: dict[int, Fault],
     window_id: int,
 ) -> list[Outcome]:
+    if not (faults or repeats or known):
+        accepted = OutcomeStatus.ACCEPTED
+        return [
+            Outcome(index, item.reference, accepted, item.key, window_id) for index, item in items.items()
+        ]
     outcomes = []
     for index, submission in enumerate(submissions):
         if index in faults:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,7 @@ BATCH_MAX = 10_000  # items of one call; also what one block of ids holds
 OPERATOR_SCOPE = "@operator"  # submitter of all who are no participant: no participant has such a code
 
 
-class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """One obligation as sent: every field is text, amounts in major units."""
 
     reference: str
@@ -28,8 +28,13 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     link: str | None = None
 
 
-class Item(NamedTuple):
-    """A screened obligation: keys looked up, amount in minor units."""
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """
+    A screened obligation: keys looked up, amount in minor units.
+
+    It holds no containers, so the garbage collector, which would go through ten thousand of them time and
+    again, need not know of it.
+    """
 
     key: bytes
     payer_id: int
@@ -44,7 +49,15 @@ class Item(NamedTuple):
     @property
     def body(self) -> tuple[Any, ...]:
         """What must be equal for a second submission to be the same."""
-        return self[1:7] + self[8:]
+        return (
+            self.payer_id,
+            self.payee_id,
+            self.currency_id,
+            self.amount_minor,
+            self.priority,
+            self.due_date,
+            self.link,
+        )
 
 
 class OutcomeStatus(StrEnum):

@@ -17,6 +17,7 @@ from psycopg.errors import UniqueViolation
 
 from clearing import partitions
 from clearing.models import ObligationKey
+from clearing.obligations import binary
 from clearing.obligations.items import BATCH_MAX, Item
 
 LOOKS_MAX = 5
@@ -38,9 +39,9 @@ def store(window_id: int, items: Sequence[Item], *, submitter: str, at: datetime
     try:
         with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
             with cursor.copy(COPY_KEYS) as copy:
-                copy.write(_key_lines(window_id, first_id, items))
+                copy.write(binary.keys(window_id, first_id, items))
             with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
-                copy.write(_row_lines(window_id, first_id, items, submitter, at))
+                copy.write(binary.rows(window_id, first_id, items, submitter=submitter, at=at))
         return {}
     except IntegrityError as collision:
         if not isinstance(collision.__cause__, UniqueViolation):
@@ -56,7 +57,8 @@ def _store_unknown(
         cursor.execute(INSERT_KEYS, [window_id, first_id, keys])
         written = {row[0].bytes for row in cursor.fetchall()}
         with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
-            copy.write(_row_lines(window_id, first_id, items, submitter, at, only=written))
+            rows = binary.rows(window_id, first_id, items, submitter=submitter, at=at, only=written)
+            copy.write(rows)
     return _find([item.key for item in items if item.key not in written])
 
 
@@ -83,44 +85,9 @@ def _find(keys: list[bytes]) -> Known:
     raise AssertionError("a key that is taken has its row")
 
 
-def _key_lines(window_id: int, first_id: int, items: Sequence[Item]) -> bytes:
-    ids = sorted((item.key, first_id + place) for place, item in enumerate(items))
-    return "".join(f"{key.hex()}\t{window_id}\t{obligation_id}\n" for key, obligation_id in ids).encode()
+COPY_KEYS = f"COPY clearing_obligationkey ({binary.KEY_COLUMNS}) FROM STDIN (FORMAT binary)"
 
-
-def _row_lines(
-    window_id: int,
-    first_id: int,
-    items: Sequence[Item],
-    submitter: str,
-    at: datetime,
-    *,
-    only: set[bytes] | None = None,
-) -> bytes:
-    moment, scope = at.isoformat(), _escaped(submitter)
-    return "".join(
-        f"{window_id}\t{first_id + place}\t{item.amount_minor}\t{item.key.hex()}\t{moment}"
-        f"\t{item.payer_id}\t{item.payee_id}\t{item.due_date or NULL}\t{item.currency_id}"
-        f"\t{item.priority}\t{_escaped(item.reference)}\t{scope}"
-        f"\t{NULL if item.link is None else _escaped(item.link)}\n"
-        for place, item in enumerate(items)
-        if only is None or item.key in only
-    ).encode()
-
-
-def _escaped(text: str) -> str:
-    """Escape for COPY's text format; control characters were refused by the screen."""
-    return text.replace("\\", "\\\\") if "\\" in text else text
-
-
-NULL = "\\N"
-
-COPY_KEYS = "COPY clearing_obligationkey (key, window_id, obligation_id) FROM STDIN"
-
-COPY_ROWS = """
-    COPY {table} (window_id, id, amount_minor, key, submitted_at, payer_id, payee_id, due_date,
-                  currency_id, priority, reference, submitter, link) FROM STDIN
-"""
+COPY_ROWS = f"COPY {{table}} ({binary.ROW_COLUMNS}) FROM STDIN (FORMAT binary)"
 
 INSERT_KEYS = """
     INSERT INTO clearing_obligationkey (key, window_id, obligation_id)
