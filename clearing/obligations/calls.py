@@ -42,8 +42,7 @@ class SubmitObligations(Struct, forbid_unknown_fields=True):
     on_error: OnError = "all_or_nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True, gc=False):
     """One item as it arrived: what it says, or what is wrong with its shape."""
 
     reference: str
@@ -94,21 +93,27 @@ def take(call: Call, *, owner: str | None, at: datetime) -> Intake:
         NoItems, TooManyItems, ObligationsRejected, and what ``obligations.submit`` raises.
     """
     rejected = reject(call, owner)
+    if not rejected:
+        return _submit(call, range(len(call.drafts)), owner, at)
     places = [index for index in range(len(call.drafts)) if index not in rejected]
     if not places:
         window_id = windows.accepting(call.region).pk
         return Intake(window_id, [rejected[index] for index in sorted(rejected)])
-    intake = submit(
+    intake = _submit(call, places, owner, at)
+    taken = {
+        place: replace(outcome, index=place) for place, outcome in zip(places, intake.outcomes, strict=True)
+    }
+    return Intake(intake.window_id, [outcome for _, outcome in sorted({**rejected, **taken}.items())])
+
+
+def _submit(call: Call, places: Sequence[int], owner: str | None, at: datetime) -> Intake:
+    return submit(
         [submission for place in places if (submission := call.drafts[place].submission)],
         region=call.region,
         submitter=owner or OPERATOR_SCOPE,
         at=at,
         all_or_nothing=call.all_or_nothing,
     )
-    taken = {
-        place: replace(outcome, index=place) for place, outcome in zip(places, intake.outcomes, strict=True)
-    }
-    return Intake(intake.window_id, [outcome for _, outcome in sorted({**rejected, **taken}.items())])
 
 
 def reject(call: Call, owner: str | None) -> dict[int, Outcome]:
