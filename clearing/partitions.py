@@ -7,6 +7,8 @@ it exclusively and so waits only for intake in flight. A row lock would let writ
 
 from django.db import connection
 
+from clearing.states import Arrival
+
 GATE_CLASS = 0x434C  # first key of our advisory locks, "CL"
 
 
@@ -46,6 +48,38 @@ def seal(window_id: int) -> None:
         cursor.execute(f"ALTER TABLE {name(window_id)} ADD CONSTRAINT sealed CHECK (false) NOT VALID")
 
 
+def first_surplus(window_id: int, *, kept_max: int) -> int | None:
+    """
+    Return the id of the first obligation beyond the *kept_max* first ones, None if there is none.
+
+    A partition too small to hold that many is not read at all.
+    """
+    table = name(window_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_relation_size(%s::regclass)", [table])
+        (size_bytes,) = cursor.fetchone()
+        if size_bytes // ROW_BYTES_MIN <= kept_max:
+            return None
+        cursor.execute(f"SELECT id FROM {table} ORDER BY id OFFSET %s LIMIT 1", [kept_max])
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def move_surplus(window_id: int, *, first_id: int, target_id: int) -> int:
+    """
+    Move the rows from *first_id* on into the window *target_id*; the caller passed its gate and shut ours.
+
+    Returns:
+        How many rows moved.
+    """
+    source = name(window_id)
+    moved = _copy(window_id, target_id, arrival=Arrival.OVERFLOW, first_id=first_id)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {source} WHERE id >= %s", [first_id])
+        assert cursor.rowcount == moved, "what was copied is what is deleted"
+    return moved
+
+
 def empty_into(window_id: int, *, target_id: int) -> int:
     """
     Move every row of a sealed partition into the window *target_id*, whose gate the caller has passed.
@@ -55,25 +89,33 @@ def empty_into(window_id: int, *, target_id: int) -> int:
     Returns:
         How many rows moved.
     """
+    moved = _copy(window_id, target_id, arrival=Arrival.GIVEN_UP, first_id=0)
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {name(window_id)}")
+    return moved
+
+
+def _copy(window_id: int, target_id: int, *, arrival: Arrival, first_id: int) -> int:
     source, target = name(window_id), name(target_id)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {target} ({ROW}, window_id, origin_window_id)"
-            f" SELECT {ROW}, %s, coalesce(origin_window_id, window_id) FROM {source} ORDER BY id",
-            [target_id],
+            f"INSERT INTO {target} ({ROW}, window_id, origin_window_id, arrival)"
+            f" SELECT {ROW}, %s, coalesce(origin_window_id, window_id), %s FROM {source}"
+            " WHERE id >= %s ORDER BY id",
+            [target_id, arrival.value, first_id],
         )
         moved: int = cursor.rowcount
         cursor.execute(
             "UPDATE clearing_obligationkey known SET window_id = %s"
-            f" FROM {source} obligation WHERE known.key = obligation.key",
-            [target_id],
+            f" FROM {source} obligation WHERE known.key = obligation.key AND obligation.id >= %s",
+            [target_id, first_id],
         )
         assert cursor.rowcount == moved, "every obligation has its key"
-        cursor.execute(f"TRUNCATE {source}")
     return moved
 
 
 ROW = (
     "id, amount_minor, key, submitted_at, payer_id, payee_id, due_date, currency_id, priority, reference,"
-    " submitter, link"
+    " submitter, link, not_before"
 )
+ROW_BYTES_MIN = 92  # header 24, fixed columns 60, two texts of one character 4, line pointer 4

@@ -93,6 +93,33 @@ class Transfers(models.TextChoices):
     DIRECT = "direct"
 
 
+class Arrival(models.TextChoices):
+    """How an obligation came into its window, where it was not sent into this very one."""
+
+    LATE = "late"
+    OVERFLOW = "overflow"
+    GIVEN_UP = "given_up"
+    PARKED = "parked"
+    RELEASED = "released"
+
+
+class ObligationState(models.TextChoices):
+    """Where an obligation is: in a window, whatever that window's status, or set aside."""
+
+    IN_WINDOW = "InWindow"
+    PARKED = "Parked"
+    HELD = "Held"
+    CANCELLED = "Cancelled"
+
+
+class AsideStatus(models.TextChoices):
+    """Why an obligation is in no window."""
+
+    PARKED = "Parked"
+    HELD = "Held"
+    CANCELLED = "Cancelled"
+
+
 class EventType(models.TextChoices):
     """What happened to a window."""
 
@@ -104,6 +131,10 @@ class EventType(models.TextChoices):
     FAILED = "Failed"
     ROLLED_BACK = "RolledBack"
     EFFICIENCY_ALERT = "EfficiencyAlert"
+    OVERFLOWED = "Overflowed"
+    OBLIGATION_CANCELLED = "ObligationCancelled"
+    OBLIGATION_HELD = "ObligationHeld"
+    OBLIGATION_RELEASED = "ObligationReleased"
 
 
 WINDOW_MOVES: Moves[WindowStatus] = {
@@ -140,6 +171,12 @@ CHECKPOINT_MOVES: Moves[CheckpointStatus] = {
     CheckpointStatus.STARTED: frozenset({CheckpointStatus.APPLIED, CheckpointStatus.UNDONE}),
     CheckpointStatus.APPLIED: frozenset({CheckpointStatus.UNDONE}),
     CheckpointStatus.UNDONE: frozenset(),  # final: a new run plans new checkpoints
+}
+
+ASIDE_MOVES: Moves[AsideStatus] = {
+    AsideStatus.PARKED: frozenset({AsideStatus.HELD, AsideStatus.CANCELLED}),
+    AsideStatus.HELD: frozenset({AsideStatus.PARKED, AsideStatus.CANCELLED}),
+    AsideStatus.CANCELLED: frozenset(),  # final
 }
 
 LIVE_OPERATION = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS, OperationStatus.ROLLBACK_FAILED)

@@ -13,13 +13,15 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from clearing import calendar, operations, partitions, pipeline
+from clearing import aside, calendar, operations, partitions, pipeline
+from clearing.aside import Span
 from clearing.calendar import Schedule
 from clearing.events import outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
+    Arrival,
     EventType,
     NettingMode,
     OperationStatus,
@@ -174,6 +176,7 @@ def open_window(
                 emergency_mode=emergency_mode,
             )
             partitions.create(window.pk)
+            aside.enter_due(_span(window))
             move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
             _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
             outbox.append(window.pk, EventType.OPENED, at=at, reason=reason)
@@ -211,11 +214,15 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
     """
     Shut the gate and seal: Closing to Closed. Waits only for the intake in flight.
 
+    The first ``max_obligations`` it took in stay, the rest move on.
+
     Raises:
         IllegalMove: it is not closing.
     """
     partitions.shut_gate(window.pk)
     window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
+    if window.status == WindowStatus.CLOSING:
+        _move_surplus_on(window, at=at)
     move(window, to=WindowStatus.CLOSED, moves=WINDOW_MOVES, closed_at=at)
     partitions.seal(window.pk)
     closing = window.operations.get(operation_type=OperationType.WINDOW_CLOSE)
@@ -293,6 +300,41 @@ def keep(region: Region, *, at: datetime) -> None:
         logger.info("another tick was first: %s", overtaken)
 
 
+def _move_surplus_on(window: ClearingWindow, *, at: datetime) -> None:
+    """
+    Move what the window may not hold to the region's accepting one, or park it until there is one.
+
+    The next window takes it in whatever it holds itself: its own close decides again.
+    """
+    first_id = partitions.first_surplus(window.pk, kept_max=window.max_obligations)
+    if first_id is None:
+        return
+    region = Region(window.region)
+    target: ClearingWindow | None = None
+    try:
+        target = enter(region, at=at)
+    except NoAcceptingWindow:
+        count = aside.park_surplus(window.pk, first_id=first_id, region=region, at=at)
+    else:
+        count = partitions.move_surplus(window.pk, first_id=first_id, target_id=target.pk)
+    rolled = RollOn.objects.create(
+        source=window,
+        target=target,
+        kind=Arrival.OVERFLOW,
+        reason=f"more than {window.max_obligations} obligations",
+        obligations_count=count,
+        rolled_at=at,
+    )
+    outbox.append(
+        window.pk,
+        EventType.OVERFLOWED,
+        at=at,
+        reason=rolled.reason,
+        rolled_on_to_window_id=rolled.target_id,
+        obligations_count=count,
+    )
+
+
 def _finish_due(region: Region, *, at: datetime) -> None:
     """Seal windows whose grace has passed, and start clearing them; a second run is the sweep's to start."""
     live = ClearingWindow.objects.filter(region=region).order_by("id")
@@ -327,6 +369,14 @@ def _schedule(region: Region) -> Schedule | None:
     """Return the region's schedule, or None if it opens by hand only."""
     row = RegionSchedule.objects.filter(region=region, is_enabled=True).first()
     return Schedule(row.time_zone, tuple(row.opening_times)) if row else None
+
+
+def _span(window: ClearingWindow) -> Span:
+    """Tell waiting obligations which window this is."""
+    region = Region(window.region)
+    schedule = _schedule(region)
+    following = calendar.next_opening(schedule, after=window.cutoff_at) if schedule else None
+    return Span(window.pk, region, window.cutoff_at, following)
 
 
 def _cutoff(region: Region, opens_at: datetime) -> datetime:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from clearing.admin.filters import ObligationsOfWindow
-from clearing.models import Obligation, ObligationKey, RollOn
+from clearing.models import Obligation, ObligationKey, RollOn, SetAside
 from settlement.admin.base import (
     ChangeList,
     LargeAdmin,
@@ -17,6 +17,7 @@ from settlement.admin.base import (
     amount_column,
     link_column,
     moment_column,
+    status_column,
 )
 
 
@@ -87,6 +88,51 @@ class ObligationAdmin(LargeAdmin):
         return rows.filter(pk=int(obligation_id)).first()
 
 
+@admin.register(SetAside)
+class SetAsideAdmin(LargeAdmin):
+    """Obligations in no window, the latest first. The search takes a whole reference or a public id."""
+
+    list_display = ("id", "state", "reference", "payer", "payee", "amount", "due_date", "reason", "since")
+    list_filter = ("status", "region", "currency")
+    list_select_related = ("payer", "payee", "currency")
+    fields = (
+        "key",
+        "state",
+        "reason",
+        "by",
+        ("since", "expected"),
+        "region",
+        "origin_window_id",
+        "reference",
+        "payer",
+        "payee",
+        "amount",
+        "priority",
+        "due_date",
+        "not_before",
+        "link",
+        "submitter",
+        "submitted",
+    )
+    ordering = ("-id",)
+    search_fields = ("reference",)
+    search_help_text = "A whole reference or a public id"
+    state, amount, since = status_column(), amount_column("amount_minor"), moment_column("aside_at")
+    expected, submitted = moment_column("expected_at"), moment_column("submitted_at")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Compare whole values."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(key=UUID(term)), False
+        except ValueError:
+            return queryset.filter(reference=term), False
+
+
 @admin.register(ObligationKey)
 class ObligationKeyAdmin(LargeAdmin):
     """Where the obligation of a public id is. The search takes a whole id."""
@@ -113,8 +159,9 @@ class ObligationKeyAdmin(LargeAdmin):
 class RollOnAdmin(ReadOnlyAdmin):
     """Which window's obligations moved on to which, and why."""
 
-    list_display = ("id", "source_link", "target_link", "obligations_count", "rolled", "reason")
+    list_display = ("id", "kind", "source_link", "target_link", "obligations_count", "rolled", "reason")
+    list_filter = ("kind",)
     list_select_related = ("source", "target")
-    fields = ("source_link", "target_link", "obligations_count", "rolled", "reason")
-    source_link, target_link = link_column("source", "given up"), link_column("target", "moved on to")
+    fields = ("kind", "source_link", "target_link", "obligations_count", "rolled", "reason")
+    source_link, target_link = link_column("source", "moved on from"), link_column("target", "moved on to")
     rolled = moment_column("rolled_at")

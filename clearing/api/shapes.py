@@ -235,23 +235,6 @@ def operation(row: models.AtomicOperation) -> wire.Operation:
     )
 
 
-def obligation(row: models.Obligation) -> wire.Obligation:
-    """Show an obligation; *row* comes with its window, parties and currency."""
-    return wire.Obligation(**_obligation(row))
-
-
-def obligation_detail(
-    row: models.Obligation, *, own: settlement.Participant | None = None
-) -> wire.ObligationDetail:
-    """Show an obligation with its discharge, as far as that concerns *own*."""
-    found = queries.of_obligation(row)
-    return wire.ObligationDetail(
-        **_obligation(row),
-        origin_window_id=row.origin_window_id,
-        discharge=None if found is None else _discharge(row, found, own),
-    )
-
-
 def account(row: settlement.SettlementAccount) -> wire.Account:
     """Show an account; *row* comes with its participant and currency."""
     currency, floor = row.currency.code, row.floor_minor
@@ -281,41 +264,6 @@ def participant_detail(
 def _window(row: models.ClearingWindow) -> dict[str, Any]:
     shown = {name: getattr(row, name) for name in WINDOW_FIELDS}
     return {**shown, "min_netting_efficiency": row.min_netting_efficiency_bps / BPS}
-
-
-def _obligation(row: models.Obligation) -> dict[str, Any]:
-    return {
-        "id": row.key,
-        "window_id": row.window_id,
-        "window_status": WindowStatus(row.window.status),
-        "reference": row.reference,
-        "payer": row.payer.code,
-        "payee": row.payee.code,
-        "currency": row.currency.code,
-        "amount": format_minor(row.amount_minor, row.currency.code),
-        "priority": row.priority,
-        "due_date": row.due_date,
-        "link": row.link,
-        "submitter": row.submitter,
-        "submitted_at": row.submitted_at,
-    }
-
-
-def _discharge(
-    row: models.Obligation, found: queries.Discharge, own: settlement.Participant | None
-) -> wire.Discharge:
-    currency = row.currency.code
-    is_concern = own is None or own.pk == row.payer_id or found.through != queries.Through.NET_POSITION
-    return wire.Discharge(
-        operation_id=found.operation_id,
-        set_off=format_minor(found.set_off_minor, currency),
-        through=found.through,
-        paid=format_minor(found.paid_minor, currency),
-        payments=[
-            wire.Payment(part.instruction_id, format_minor(part.amount_minor, currency))
-            for part in (found.payments if is_concern else [])
-        ],
-    )
 
 
 def _participant(row: settlement.Participant) -> dict[str, Any]:

@@ -4,13 +4,12 @@ What the REST door answers: one structure per kind of thing, from which its sche
 Amounts are decimal strings in major units, ratios decimals from 0 to 1, moments RFC 3339 in UTC.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from clearing.queries import Through
 from clearing.states import (
     CheckpointStatus,
     Direction,
@@ -240,76 +239,6 @@ class Operation(Struct):
     final_at: datetime | None
     completed_at: datetime | None
     checkpoints: list[Checkpoint]
-
-
-class Obligation(Struct):
-    """What a payer owes a payee, gross."""
-
-    id: UUID
-    window_id: int
-    window_status: WindowStatus
-    reference: str
-    payer: Code
-    payee: Code
-    currency: CurrencyCode
-    amount: Amount
-    priority: int
-    due_date: date | None
-    link: str | None
-    submitter: str
-    submitted_at: datetime
-
-
-class Payment(Struct):
-    """The part of an obligation that an instruction pays."""
-
-    instruction_id: UUID
-    amount: Amount
-
-
-class Discharge(Struct):
-    """
-    How an obligation is discharged: *set_off* and *paid* add up to its amount.
-
-    *through* says what sets off: the payer's net position, the pair's other side, or a circulation; it
-    is null in gross mode. *payments* are empty until the instructions are issued, and to a payee in
-    multilateral mode, whose payer pays the agent.
-    """
-
-    operation_id: UUID
-    set_off: Amount
-    through: Through | None
-    paid: Amount
-    payments: list[Payment]
-
-
-class ObligationDetail(Obligation):
-    """An obligation with its discharge, null until its window is netted."""
-
-    origin_window_id: int | None
-    discharge: Discharge | None
-
-
-class IntakeItem(Struct, omit_defaults=True):
-    """What became of one item: with its id, or with the code of what is wrong and that error's fields."""
-
-    index: int
-    reference: str
-    status: str
-    id: UUID | None = None
-    window_id: int | None = None
-    code: str = ""
-    message: str = ""
-
-
-class IntakeAnswer(Struct):
-    """What became of a call; *items* are in its order."""
-
-    window_id: int
-    accepted: int
-    duplicate: int
-    rejected: int
-    items: list[IntakeItem]
 
 
 class Account(Struct):

@@ -18,6 +18,10 @@ SUBJECT: dict[EventType, str] = {
     EventType.FAILED: "clearing.window.failed",
     EventType.ROLLED_BACK: "clearing.window.rolled_back",
     EventType.EFFICIENCY_ALERT: "clearing.window.efficiency_alert",
+    EventType.OVERFLOWED: "clearing.window.overflowed",
+    EventType.OBLIGATION_CANCELLED: "clearing.obligation.cancelled",
+    EventType.OBLIGATION_HELD: "clearing.obligation.held",
+    EventType.OBLIGATION_RELEASED: "clearing.obligation.released",
 }
 
 

@@ -10,7 +10,7 @@ from clearing.models.netting import (
     NettingResult,
     ResidualPair,
 )
-from clearing.models.obligations import Obligation, ObligationKey, RollOn
+from clearing.models.obligations import Obligation, ObligationKey, RollOn, SetAside
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
 from clearing.models.windows import ClearingWindow, RegionSchedule, WindowMetrics
 
@@ -31,6 +31,7 @@ __all__ = [
     "RegionSchedule",
     "ResidualPair",
     "RollOn",
+    "SetAside",
     "WindowEvent",
     "WindowMetrics",
 ]

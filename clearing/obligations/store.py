@@ -21,8 +21,9 @@ from clearing.obligations import binary
 from clearing.obligations.items import BATCH_MAX, Item
 
 LOOKS_MAX = 5
+ASIDE = "clearing_setaside"
 
-Known = dict[bytes, tuple[int, tuple[Any, ...]]]  # key -> its window and the body stored there
+Known = dict[bytes, tuple[int | None, tuple[Any, ...]]]  # key -> its window, if any, and its stored body
 
 
 def store(window_id: int, items: Sequence[Item], *, submitter: str, at: datetime) -> Known:
@@ -66,7 +67,7 @@ def _find(keys: list[bytes]) -> Known:
     """
     Look keys up, then their rows, partition by partition: a join would plan for every window there ever was.
 
-    A window given up between the two looks moved its rows, and their keys with them: looked up again.
+    One that moved between the two looks moved with its key: looked up again.
     """
     found: Known = {}
     missing = keys
@@ -77,7 +78,8 @@ def _find(keys: list[bytes]) -> Known:
             places[window_id].append(obligation_id)
         with connection.cursor() as cursor:
             for window_id, ids in places.items():
-                cursor.execute(FIND.format(partition=partitions.name(window_id)), [ids])
+                table = ASIDE if window_id is None else partitions.name(window_id)
+                cursor.execute(FIND.format(table=table), [ids])
                 found |= {row[0].bytes: (window_id, tuple(row[1:])) for row in cursor.fetchall()}
         missing = [key for key in missing if key not in found]
         if not missing:
@@ -100,5 +102,5 @@ INSERT_KEYS = """
 
 FIND = """
     SELECT key, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link
-    FROM {partition} WHERE id = ANY (%s)
+    FROM {table} WHERE id = ANY (%s)
 """

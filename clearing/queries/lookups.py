@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
-from clearing.models import Obligation, ObligationKey
+from clearing.models import Obligation, ObligationKey, SetAside
 from clearing_project.errors import NotFound
 from settlement.models import SettlementInstruction
+
+LOOKS_MAX = 5  # an obligation may move on between the look at its key and the look at its row
 
 
 class UnknownObligation(NotFound):
@@ -23,9 +25,9 @@ class UnknownInstruction(NotFound):
     message = "No instruction has the id {instruction_id}."
 
 
-def obligation(key: UUID, *, of: int | None = None) -> Obligation:
+def obligation(key: UUID, *, of: int | None = None) -> Obligation | SetAside:
     """
-    Return the obligation with its window, parties and currency: two reads by primary key.
+    Return the obligation, in its window or set aside, with parties and currency: two reads by primary key.
 
     Args:
         of: a participant's key; an obligation that it neither owes nor is owed is not there for it.
@@ -33,14 +35,25 @@ def obligation(key: UUID, *, of: int | None = None) -> Obligation:
     Raises:
         UnknownObligation
     """
-    place = ObligationKey.objects.filter(key=key).first()
-    if place is None:
-        raise UnknownObligation(str(key))
-    found = Obligation.objects.select_related("window", "payer", "payee", "currency")
-    row = found.filter(window_id=place.window_id, pk=place.obligation_id).first()
-    if row is None or (of is not None and of not in (row.payer_id, row.payee_id)):
-        raise UnknownObligation(str(key))
-    return row
+    for _ in range(LOOKS_MAX):
+        place = ObligationKey.objects.filter(key=key).first()
+        if place is None:
+            raise UnknownObligation(str(key))
+        row = _at(place)
+        if row is not None:
+            if of is not None and of not in (row.payer_id, row.payee_id):
+                raise UnknownObligation(str(key))
+            return row
+    raise AssertionError("a key that is taken has its row")
+
+
+def _at(place: ObligationKey) -> Obligation | SetAside | None:
+    """Return the row, or None if it has moved on since its key was read."""
+    if place.window_id is None:
+        waiting = SetAside.objects.select_related("payer", "payee", "currency")
+        return waiting.filter(pk=place.obligation_id).first()
+    rows = Obligation.objects.select_related("window", "payer", "payee", "currency")
+    return rows.filter(window_id=place.window_id, pk=place.obligation_id).first()
 
 
 def instruction(key: UUID, *, of: int | None = None) -> SettlementInstruction:

@@ -54,7 +54,7 @@ Column = Callable[[Any, Any], str]
 TONES = {
     "good": {"Active", "Applied", "Committed", "Completed", "Success"},
     "live": {"Open", "InProgress", "Started", "Processing", "Settling", "Published"},
-    "warn": {"Closing", "PartialSuccess", "RolledBack", "Suspended", "Undone"},
+    "warn": {"Cancelled", "Closing", "Held", "PartialSuccess", "RolledBack", "Suspended", "Undone"},
     "bad": {"Failed", "RollbackFailed"},
 }
 TONE = {status: tone for tone, statuses in TONES.items() for status in statuses}

@@ -176,10 +176,18 @@ ALWAYS = {
     """,
     "an obligation and its key disagree": """
         SELECT obligation.id, known.obligation_id, obligation.window_id, known.window_id
-        FROM clearing_obligation obligation FULL JOIN clearing_obligationkey known
-          ON known.key = obligation.key AND known.window_id = obligation.window_id
-         AND known.obligation_id = obligation.id
+        FROM (
+            SELECT id, key, window_id FROM clearing_obligation
+            UNION ALL SELECT id, key, NULL FROM clearing_setaside
+        ) obligation FULL JOIN clearing_obligationkey known
+          ON known.key = obligation.key AND known.obligation_id = obligation.id
+         AND coalesce(known.window_id, 0) = coalesce(obligation.window_id, 0)
         WHERE obligation.id IS NULL OR known.key IS NULL
+    """,
+    "a closed window holds more than it may": """
+        SELECT each.id, each.max_obligations, count(*) FROM clearing_clearingwindow each
+        JOIN clearing_obligation obligation ON obligation.window_id = each.id
+        WHERE each.status NOT IN ('Open', 'Closing') GROUP BY each.id HAVING count(*) > each.max_obligations
     """,
     "a window that was given up keeps obligations": """
         SELECT each.id, obligation.id FROM clearing_clearingwindow each
@@ -256,13 +264,13 @@ def broken(accepted: Accepted | None = None) -> list[str]:
     Say what is not true although it must be at every commit.
 
     Args:
-        accepted: what the intake accepted in all; None leaves the sum over windows unchecked.
+        accepted: what the intake accepted in all, cancelled since or not; None leaves the sums unchecked.
     """
     found = _offenders(ALWAYS)
     if accepted is not None:
-        counted = {code: (count, total) for code, count, total in _rows(OVER_WINDOWS)}
+        counted = {code: (count, total) for code, count, total in _rows(EVERYWHERE)}
         if counted != dict(accepted):
-            found.append(f"windows hold {counted}, accepted were {dict(accepted)}")
+            found.append(f"windows and those set aside hold {counted}, accepted were {dict(accepted)}")
     return found
 
 
@@ -299,7 +307,9 @@ def _rows(statement: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-OVER_WINDOWS = """
-    SELECT currency.code, count(*), sum(amount_minor)::bigint FROM clearing_obligation
-    JOIN settlement_currency currency ON currency.id = currency_id GROUP BY 1
+EVERYWHERE = """
+    SELECT currency.code, count(*), sum(amount_minor)::bigint FROM (
+        SELECT currency_id, amount_minor FROM clearing_obligation
+        UNION ALL SELECT currency_id, amount_minor FROM clearing_setaside
+    ) taken JOIN settlement_currency currency ON currency.id = currency_id GROUP BY 1
 """

@@ -8,11 +8,13 @@ from uuid import uuid4
 import pytest
 from django.db import models
 
-from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
+from clearing.models import AtomicOperation, Checkpoint, ClearingWindow, SetAside
 from clearing.states import (
+    ASIDE_MOVES,
     CHECKPOINT_MOVES,
     OPERATION_MOVES,
     WINDOW_MOVES,
+    AsideStatus,
     CheckpointStatus,
     OperationStatus,
     OperationType,
@@ -98,6 +100,25 @@ def an_instruction(status: models.TextChoices) -> SettlementInstruction:
     )
 
 
+def an_obligation_set_aside(status: models.TextChoices) -> SetAside:
+    return SetAside.objects.create(
+        id=1,
+        amount_minor=1,
+        key=uuid4(),
+        submitted_at=AT,
+        payer_id=1,
+        payee_id=2,
+        currency_id=840,
+        reference="r",
+        submitter="BANK-A",
+        region=BY_HAND,
+        status=status,
+        reason="test",
+        by="test",
+        aside_at=AT,
+    )
+
+
 @dataclass(frozen=True)
 class Kind:
     """A table with statuses: how to make a row, and which moves its status has."""
@@ -125,6 +146,7 @@ KINDS = [
         INSTRUCTION_MOVES,  # type: ignore[arg-type]
         InstructionStatus.PENDING,
     ),
+    Kind(an_obligation_set_aside, SetAside, AsideStatus, ASIDE_MOVES, AsideStatus.PARKED),  # type: ignore[arg-type]
 ]
 EVERY_KIND = [pytest.param(kind, id=kind.model.__name__) for kind in KINDS]
 EVERY_PAIR = [

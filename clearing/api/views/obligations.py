@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from clearing import obligations, queries, windows
 from clearing.access import EVERYONE, SUBMITTERS
-from clearing.api import bodies, intake, parameters, shapes, wire
+from clearing.api import bodies, intake, obligation_shapes, obligation_wire, parameters, wire
 from clearing.api.idempotency import idempotent
 from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
@@ -75,7 +75,7 @@ class Obligations(Door):
     @described(
         "obligations_list",
         "List obligations, by window",
-        wire.Page[wire.Obligation],
+        wire.Page[obligation_wire.Obligation],
         parameters=[
             query("window", "of this window only", kind=OpenApiTypes.INT64),
             query("participant", "that this participant owes or is owed"),
@@ -92,14 +92,14 @@ class Obligations(Door):
         for party in (own_participant(request), parameters.member(request)):
             if party is not None:
                 rows = rows.filter(Q(payer_id=party.pk) | Q(payee_id=party.pk))
-        return Response(page(request, rows, shapes.obligation, key=["window_id", "id"]))
+        return Response(page(request, rows, obligation_shapes.obligation, key=["window_id", "id"]))
 
     @described(
         "obligations_submit",
         "Take up to 10,000 obligations into the region's accepting window; 200 if none was new",
-        wire.IntakeAnswer,
+        obligation_wire.IntakeAnswer,
         status=201,
-        more={200: wire.IntakeAnswer},
+        more={200: obligation_wire.IntakeAnswer},
         body={bodies.JSON: ref(SubmitObligations), bodies.CSV: CSV_SCHEMA},
         parameters=[
             query("region", "of a CSV: its region; Global if left out", enum=Region.values),
@@ -135,7 +135,7 @@ class OneObligation(Door):
     @described(
         "obligations_show",
         "Show an obligation and how it is discharged",
-        wire.ObligationDetail,
+        obligation_wire.ObligationDetail,
         errors=[queries.UnknownObligation],
         tag=TAG,
     )
@@ -143,4 +143,4 @@ class OneObligation(Door):
         parameters.only(request)
         own = own_participant(request)
         row = queries.obligation(obligation_id, of=own.pk if own else None)
-        return Response(shapes.obligation_detail(row, own=own))
+        return Response(obligation_shapes.obligation_detail(row, own=own))
