@@ -55,6 +55,9 @@ POINTS = (
     "relay.before",
     "relay.between",
     "relay.after",
+    "intake.before",
+    "intake.between",
+    "intake.after",
 )
 
 

@@ -148,6 +148,7 @@ CLEARING = {
     "LEASE_SECONDS": env.float("CLEARING_LEASE_SECONDS", default=20.0),
     "ATTEMPTS_MAX": env.int("CLEARING_ATTEMPTS_MAX", default=6),
     "RUNS_MAX": env.int("CLEARING_RUNS_MAX", default=3),
+    "INTAKE_ACK_SECONDS": env.float("CLEARING_INTAKE_ACK_SECONDS", default=30.0),
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 

@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-import nats
 from asgiref.sync import sync_to_async
 from django.db import connection
 from nats.aio.client import Client
@@ -20,6 +19,7 @@ from nats.js.api import StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from clearing.events import broker
 from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, payload
 from clearing.faults import reach
 from clearing.models import WindowEvent
@@ -33,7 +33,6 @@ RELAY_LOCK = 0x7FFFFFFF  # second key beside windows' ids, which never get there
 BATCH_MAX = 500
 IDLE_SECONDS = 0.25
 AWAY_SECONDS = 2.0
-CONNECT_SECONDS = 2
 PUBLISH_SECONDS = 5.0
 DUPLICATES_SECONDS = 3600.0  # how long JetStream knows an event again by its id
 
@@ -50,7 +49,7 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
     announced = False
     while not stop.is_set():
         try:
-            async with _connected(nats_url) as client:
+            async with broker.connected(nats_url) as client:
                 stream = await _stream(client)
                 if not announced:
                     on_ready()
@@ -59,26 +58,8 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
         except Exception as trouble:  # whatever it is, the outbox keeps the events
             logger.warning("events wait in the outbox: %s: %s", type(trouble).__name__, trouble)
             await sync_to_async(_step_down)()
-            await _pause(stop, AWAY_SECONDS)
+            await broker.pause(stop, AWAY_SECONDS)
     await sync_to_async(_step_down)()
-
-
-@contextlib.asynccontextmanager
-async def _connected(nats_url: str) -> AsyncIterator[Client]:
-    """Connect once: after a loss nothing is re-sent behind our back, we begin anew from the outbox."""
-    client = await nats.connect(
-        nats_url,
-        allow_reconnect=False,
-        max_reconnect_attempts=1,  # at the first connection it would otherwise try for two minutes
-        reconnect_time_wait=0.1,
-        connect_timeout=CONNECT_SECONDS,
-        error_cb=_note,
-    )
-    try:
-        yield client
-    finally:
-        with contextlib.suppress(Exception):
-            await client.close()
 
 
 async def _stream(client: Client) -> JetStreamContext:
@@ -115,7 +96,7 @@ async def _publish_until(stop: asyncio.Event, client: Client, stream: JetStreamC
         if not client.is_connected:
             raise ConnectionError("NATS closed the connection")
         if not events:
-            await _pause(stop, IDLE_SECONDS)
+            await broker.pause(stop, IDLE_SECONDS)
 
 
 def _unpublished() -> list[WindowEvent]:
@@ -150,16 +131,6 @@ def _step_down() -> None:
     with contextlib.suppress(Exception), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_unlock_all()")  # a pool would keep the session
     connection.close()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-
-
-async def _note(trouble: Exception) -> None:
-    """Take the client's own complaints; what matters is raised where it is asked for."""
-    logger.debug("NATS: %s", trouble)
 
 
 KEY = {"cls": GATE_CLASS, "obj": RELAY_LOCK}

@@ -131,6 +131,11 @@ def children(site: Site) -> list[Child]:
         ),
         _celery(site, "beat", "beat", "--pidfile=", says="beat: Starting"),
         Child("relay", ("manage.py", "relay"), probes.log_says(site.log("relay"), "relay ready")),
+        Child(
+            "intake",
+            ("manage.py", "consume_obligations"),
+            probes.log_says(site.log("intake"), "obligation consumer ready"),
+        ),
         _flower(site),
     ]
 

@@ -149,7 +149,9 @@ def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
     if kind not in ("raise", "kill", "hang", "poison"):
         return Fault(at, kind)
     back = chance.random() < 0.25
-    stepped = [point for point in POINTS if not point.startswith("relay.") and goes_back(point) == back]
+    stepped = [
+        point for point in POINTS if not point.startswith(("relay.", "intake.")) and goes_back(point) == back
+    ]
     if back:
         rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))
     return Fault(max(0.0, rounds[place].at - AHEAD), kind, chance.choice(stepped))

@@ -1,0 +1,1 @@
+"""What comes in over NATS: obligations, taken as at every other door."""
