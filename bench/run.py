@@ -12,6 +12,7 @@ from bench import (
     community,
     doors_bench,
     intake_bench,
+    nats_bench,
     netting_bench,
     operation_bench,
     report,
@@ -48,6 +49,7 @@ class Run:
             self._cycle()
         if "doors" in parts:
             rows = doors_bench.measure(site.of(self.directory), self.directory, self.sizes)
+            rows += nats_bench.measure(site.of(self.directory), self.sizes)
             self._show("doors", "intake through the doors", rows)
         more = {
             "at": self.started_at.isoformat(),

@@ -77,7 +77,18 @@ def test_no_function_imports() -> None:
 
 
 def test_only_doors_read_the_clock() -> None:
-    doors = {"api", "rpc", "admin", "console", "consumers", "management", "tasks", "metrics", "pipeline", "events"}
+    doors = {
+        "api",
+        "rpc",
+        "admin",
+        "console",
+        "consumers",
+        "management",
+        "tasks",
+        "metrics",
+        "pipeline",
+        "events",
+    }
     inner = [
         path
         for path in sources("clearing", "settlement")
