@@ -2,6 +2,7 @@
 Net a file, or find what a file's obligations can settle within balances; no database, no Django.
 
     python -m netting FILE.csv --mode bilateral|multilateral|conservative|gross [--transfers agent|direct]
+    python -m netting FILE.csv --mode conservative --weights priority|age [--cutoff 2026-01-31T12:00:00Z]
     python -m netting FILE.csv --liquidity BALANCES.csv --order fifo|value|count [--seconds N]
 
 Prints JSON. Bad input: a line per fault on stderr, ``FILE:LINE: code: message``, nothing on stdout, exit 2.
@@ -13,11 +14,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from netting import report, rows
 from netting.liquidity import SECONDS, Order
 from netting.model import Mode
+from netting.weights import MomentInvalid, Weights, moment
 
 Read = TypeVar("Read")
 
@@ -25,7 +28,7 @@ Read = TypeVar("Read")
 def main(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     gc.disable()  # millions of small objects and no circles: looking for those would take half the time
-    asked = _parser().parse_args(arguments)
+    asked = _asked(arguments)
     with _solvers_kept_quiet():
         text = _answer(asked)
     if text is None:
@@ -36,16 +39,25 @@ def main(arguments: list[str]) -> int:
 
 def _answer(asked: argparse.Namespace) -> str | None:
     """Return the JSON asked for, or nothing once the faults are printed."""
-    obligations = _read(asked.file, rows.read_obligations)
+    obligations = _read(asked.file, partial(rows.read_obligations, scale=_scale(asked)))
     if asked.mode:
         if obligations is None:
             return None
-        return report.dump(report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers))
+        weighed = {"weights": asked.weights, "cutoff": asked.cutoff} if asked.weights else {}
+        parts = report.netting(obligations, mode=Mode(asked.mode), legs=asked.transfers, weighed=weighed)
+        return report.dump(parts)
     balances = _read(asked.liquidity, rows.read_balances)
     if obligations is None or balances is None:
         return None
     order = Order(asked.order)
     return report.dump(report.liquidity(obligations, balances, order=order, seconds=asked.seconds))
+
+
+def _scale(asked: argparse.Namespace) -> rows.Scale | None:
+    """Return what obligations are weighed by."""
+    if not asked.weights:
+        return None
+    return rows.by_age(moment(asked.cutoff)) if asked.weights == Weights.AGE else rows.by_priority()
 
 
 @contextmanager
@@ -75,6 +87,21 @@ def _read(path: str, reader: Callable[[Iterable[str]], Read]) -> Read | None:
     return None
 
 
+def _asked(arguments: list[str]) -> argparse.Namespace:
+    """Return what is asked for; what makes no sense ends the command with exit code 2."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.weights and asked.mode != Mode.CONSERVATIVE:
+        parser.error("--weights needs --mode conservative: no other mode chooses what to set off")
+    if (asked.weights == Weights.AGE) != bool(asked.cutoff):
+        parser.error("--weights age and --cutoff need each other")
+    try:
+        moment(asked.cutoff or "2000-01-01T00:00:00Z")
+    except MomentInvalid as wrong:
+        parser.error(f"--cutoff: {wrong}")
+    return asked
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m netting", description="Net obligations from a CSV.")
     parser.add_argument("file", help="CSV with header reference,payer,payee,currency,amount")
@@ -84,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         "--liquidity", metavar="BALANCES.csv", help="settle within participant,currency,balance"
     )
     parser.add_argument("--transfers", choices=sorted(report.TRANSFERS), help="how net positions are settled")
+    kinds = [Weights.PRIORITY.value, Weights.AGE.value]
+    parser.add_argument(
+        "--weights", choices=kinds, help="what a unit set off is worth; conservative mode only"
+    )
+    parser.add_argument("--cutoff", metavar="MOMENT", help="the moment at which the ages are taken")
     orders = [order.value for order in Order]
     parser.add_argument("--order", choices=orders, default="fifo", help="what the choice is made by")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="what the search may take")

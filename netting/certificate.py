@@ -1,13 +1,12 @@
 """
 The independent checker: is a netting result correct and the best there is? Proven, not believed.
 
-It shares no code with what it checks and solves nothing: it only adds up. Alone, over files:
+It shares no code with what it checks and solves nothing: it only adds up. Over files, exit 0 if proven,
+else 1: ``python -m netting.certificate OBLIGATIONS.csv RESULT.json``.
 
-    python -m netting.certificate OBLIGATIONS.csv RESULT.json     # exit 0 proven, 1 refused
-
-The bound is one no result can go below, whatever the potentials p: in conservative mode the weighted
-gross less the sum of amount x max(0, weight - (p(payee) - p(payer))); in multilateral mode the sum of
-the nets with p = 1; in bilateral mode the differences of pairs; in gross mode the gross.
+The bound is one no result can go below, whatever the potentials p: in conservative mode the sum of amount
+x min(weight, p(payee) - p(payer)); in multilateral mode the sum of the nets with p = 1; in bilateral mode
+the differences of pairs; in gross mode the gross.
 """
 
 import csv
@@ -17,14 +16,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from netting.money import EXPONENTS
-
-PRICED = ("conservative", "multilateral")  # modes whose proof needs potentials
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,15 +49,15 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
         left: what is still owed per pair; zero in multilateral mode. net: per participant.
     """
     payer, payee, amounts = pairs[:3]
-    weights = pairs[3] if len(pairs) > 3 and claim.mode == "conservative" else np.ones(1, np.int64)
-    sizes = len({len(left), *map(len, pairs)}) == 1 and len(net) == len(names)
-    if not sizes or len(claim.potentials) != len(names) * (claim.mode in PRICED):
+    weights = pairs[3] if len(pairs) > 3 and claim.mode == "conservative" else 1
+    prices = len(names) if claim.mode in ("conservative", "multilateral") else 0
+    if len({len(left), *map(len, pairs)}) > 1 or (len(net), len(claim.potentials)) != (len(names), prices):
         return ["the parts of the result differ in length"]
     if _sha("netting input", names, pairs) != claim.input_digest:
         return ["the input is not the one that was certified"]
     if _sha(f"netting result {claim.mode}", names, (net, left)) != claim.result_digest:
         return ["the result is not the one that was certified"]
-    if np.any(left < 0) or np.any(left > amounts):
+    if np.min(left, initial=0) < 0 or np.min(amounts - left, initial=0) < 0:
         return ["an obligation grew or flipped"]
     if _sum(amounts) >= 2**63 or np.any(claim.potentials > 2**61) or np.any(claim.potentials < -(2**61)):
         return ["the figures leave the range that can be checked"]
@@ -83,8 +81,7 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
 def _bound(claim: Certificate, pairs: Sequence[Any], weights: Any, net: Any) -> int:
     payer, payee, amounts = pairs[:3]
     if claim.mode == "conservative":
-        gain = np.maximum(0, weights - (claim.potentials[payee] - claim.potentials[payer]))
-        return _sum(amounts, weights) - _sum(amounts, gain)
+        return _sum(amounts, np.minimum(weights, claim.potentials[payee] - claim.potentials[payer]))
     if claim.mode == "multilateral":
         return _sum(net[claim.potentials == 1])
     if claim.mode == "bilateral":
@@ -96,52 +93,55 @@ def _bound(claim: Certificate, pairs: Sequence[Any], weights: Any, net: Any) -> 
     return _sum(amounts)
 
 
-def _sum(amounts: Any, factors: Any = None) -> int:
+def _sum(amounts: Any, factors: Any = 1) -> int:
     """Add up, exactly: where 64 bits might not do, with Python's integers."""
-    factors = np.ones(1, np.int64) if factors is None else factors
-    largest = np.abs(amounts).max(initial=0).item() * np.abs(factors).max(initial=0).item()
+    largest = np.max(np.abs(amounts), initial=0).item() * np.max(np.abs(factors), initial=0).item()
     if largest * len(amounts) < 2**63:
         return int((amounts * factors).sum())
     return sum(map(int.__mul__, amounts.tolist(), np.broadcast_to(factors, amounts.shape).tolist()))
 
 
 def _sha(title: str, names: Sequence[str], columns: Sequence[Any]) -> str:
-    text = "\n".join((title, *names, "", ""))
-    return hashlib.sha256(text.encode() + b"".join(c.astype("<i8").tobytes() for c in columns)).hexdigest()
+    text = "\n".join((title, *names, "", "")).encode()
+    return hashlib.sha256(text + b"".join(np.ascontiguousarray(c, "<i8").data for c in columns)).hexdigest()
 
 
 def check_part(part: dict[str, Any], rows: list[dict[str, str]]) -> list[str]:
     """Check one currency of what ``python -m netting`` printed against the rows of its input."""
-    places = EXPONENTS[part["currency"]]
-    owed, paid = Counter[tuple[str, str]](), Counter[str]()
+    claim, unit, moment = dict(part["certificate"]), 10 ** EXPONENTS[part["currency"]], datetime.fromisoformat
+    by, cutoff, _ = (claim.pop(key, "") for key in ("weights", "cutoff", "optimal"))
+    owed, left, paid = Counter[tuple[str, str, int]](), Counter[tuple[str, str]](), Counter[str]()
     for row in rows:
-        owed[row["payer"], row["payee"]] += int(Decimal(row["amount"]).scaleb(places))
-    pairs, names = sorted(owed), sorted({name for pair in owed for name in pair})
-    left = {(r["payer"], r["payee"]): int(Decimal(r["amount"]).scaleb(places)) for r in part["residual"]}
-    nets = {r["participant"]: int(Decimal(r["net"]).scaleb(places)) for r in part["positions"]}
-    for leg in part["transfers"]:
-        paid[leg["payee"]] += int(Decimal(leg["amount"]).scaleb(places))
-        paid[leg["payer"]] -= int(Decimal(leg["amount"]).scaleb(places))
-    claim = dict(part["certificate"])
-    strangers = [left.keys() - owed.keys(), nets.keys() - set(names), paid.keys() - {*names, "AGENT"}]
-    if any(strangers) or any(paid[name] != nets.get(name, 0) for name in names):
+        weight = 1 + int(row["priority"] or 0) if by == "priority" else 1
+        weight += max(0, (moment(cutoff) - moment(row["submitted_at"])).days) if by == "age" else 0
+        owed[row["payer"], row["payee"], -weight] += int(Decimal(row["amount"]) * unit)
+    for row in part["residual"]:
+        left[row["payer"], row["payee"]] += int(Decimal(row["amount"]) * unit)
+    for row in part["transfers"]:
+        paid.update({row["payee"]: int(Decimal(row["amount"]) * unit)})
+        paid.subtract({row["payer"]: int(Decimal(row["amount"]) * unit)})
+    nets = {row["participant"]: int(Decimal(row["net"]) * unit) for row in part["positions"]}
+    arcs, names = sorted(owed), sorted({name for arc in owed for name in arc[:2]})
+    kept = Counter[tuple[str, str, int]]()
+    for arc in reversed(arcs):  # of a pair the heaviest is set off first: the lightest is left
+        kept[arc] = min(owed[arc], left[arc[:2]])
+        left[arc[:2]] -= kept[arc]
+    strangers = any(left.values()) or nets.keys() - {*names} or paid.keys() - {*names, "AGENT"}
+    if strangers or any(paid[name] != nets.get(name, 0) for name in names):
         return ["the transfers, positions or residual are not of these obligations"]
-    for key in ("primal", "dual"):
-        claim[key] = int(Decimal(claim[key]).scaleb(places))
-    claim["potentials"] = np.array([claim["potentials"][n] for n in names if claim["potentials"]], np.int64)
     place = {name: number for number, name in enumerate(names)}
-    columns = [[place[pair[side]] for pair in pairs] for side in (0, 1)]
-    columns += [[owed[pair] for pair in pairs], [left.get(pair, 0) for pair in pairs]]
-    arrays = [*columns, [nets.get(name, 0) for name in names]]
-    *table, rest, net = (np.array(column, np.int64) for column in arrays)
-    del claim["optimal"]
-    return verify(Certificate(**claim), names, table, rest, net)
+    table = [(place[p], place[q], owed[p, q, w], -w, kept[p, q, w]) for p, q, w in arcs]
+    columns = list(np.array(table, np.int64).reshape(-1, 5).T)
+    net = np.array([nets.get(name, 0) for name in names], np.int64)
+    prices = np.array([claim["potentials"][name] for name in names if claim["potentials"]], np.int64)
+    claim |= {"potentials": prices} | {key: int(Decimal(claim[key]) * unit) for key in ("primal", "dual")}
+    return verify(Certificate(**claim), names, columns[: 4 if by else 3], columns[4], net)
 
 
 if __name__ == "__main__":
     with open(sys.argv[1], newline="", encoding="utf-8-sig") as csv_file, open(sys.argv[2]) as json_file:
         obligations, parts = list(csv.DictReader(csv_file)), json.load(json_file)
-    ok = {row["currency"] for row in obligations} == {part["currency"] for part in parts}
+    ok = sorted(part["currency"] for part in parts) == sorted({row["currency"] for row in obligations})
     for part in parts:
         wrong = check_part(part, [row for row in obligations if row["currency"] == part["currency"]])
         ok = ok and not wrong

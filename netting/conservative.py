@@ -66,8 +66,13 @@ def components(pairs: Pairs) -> Ints:
 
 
 def _solve(tails: Ints, heads: Ints, capacity: Ints, weights: Ints | None) -> Ints:
-    """Run the solver over arcs in canonical order and return the flow on each."""
-    costs = np.full(len(capacity), -1, np.int64) if weights is None else -weights
+    """
+    Run the solver over arcs in canonical order and return the flow on each.
+
+    Weights go in by their greatest common divisor: which optimum the solver finds depends on their scale,
+    and obligations of one weight shall be set off like obligations of none.
+    """
+    costs = np.full(len(capacity), -1, np.int64) if weights is None else -(weights // np.gcd.reduce(weights))
     solver = min_cost_flow.SimpleMinCostFlow()
     arcs = solver.add_arcs_with_capacity_and_unit_cost(
         tails.astype(np.int32), heads.astype(np.int32), capacity, costs

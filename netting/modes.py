@@ -108,17 +108,16 @@ def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int, int]:
     set_off = conservative.circulation(pairs, components)
     prices = potentials.of_circulation(pairs, set_off, components)
     left = pairs.gross_minor - set_off
-    weights = np.ones(1, np.int64) if pairs.weights is None else pairs.weights
-    gain = np.maximum(0, weights - (prices[pairs.payee] - prices[pairs.payer]))
-    dual = _dot(pairs.gross_minor, pairs.weights) - _dot(pairs.gross_minor, gain)
-    return left, prices, _dot(left, pairs.weights), dual
+    weights = 1 if pairs.weights is None else pairs.weights
+    worth = np.minimum(weights, prices[pairs.payee] - prices[pairs.payer])
+    return left, prices, _dot(left, pairs.weights), _dot(pairs.gross_minor, worth)
 
 
 def _dot(amounts: Ints, factors: Ints | None) -> int:
     """Return the sum of amount x factor, exact: beyond 64 bits equal factors are added up first."""
     if factors is None or len(amounts) == 0:
         return exact_sum(amounts)
-    if int(factors.max()) * exact_sum(amounts) <= INT64_MAX:
+    if max(int(factors.max()), -int(factors.min())) * exact_sum(amounts) <= INT64_MAX:
         return int(np.dot(amounts, factors))
     return sum(factor * exact_sum(amounts[factors == factor]) for factor in np.unique(factors).tolist())
 

@@ -1,6 +1,7 @@
 """The JSON of ``python -m netting``: one object per currency, amounts as decimal strings."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from netting import transfers
@@ -13,18 +14,23 @@ from netting.rows import RESERVED, Obligations
 TRANSFERS: Final = {"agent": transfers.agent, "direct": transfers.direct}
 
 
-def netting(obligations: Obligations, *, mode: Mode, legs: str | None) -> list[dict[str, Any]]:
+def netting(
+    obligations: Obligations, *, mode: Mode, legs: str | None, weighed: Mapping[str, str | None] | None = None
+) -> list[dict[str, Any]]:
     """
     Net every currency and return its figures, sorted by currency.
 
     Args:
         legs: ``agent`` or ``direct``: how the net positions are settled. Left out, each mode does
             as it promises: multilateral settles through the agent, the others move their residual.
+        weighed: how the obligations were weighed, for the certificate: whoever checks it weighs them again.
     """
     parts = []
     for currency in sorted(obligations.books):
         outcome = net(obligations.pairs(currency), mode=mode)
-        parts.append(_part(outcome, currency, len(obligations.books[currency].amounts), legs))
+        part = _part(outcome, currency, len(obligations.books[currency].amounts), legs)
+        part["certificate"] |= {name: value for name, value in (weighed or {}).items() if value}
+        parts.append(part)
     return parts
 
 

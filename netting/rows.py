@@ -5,8 +5,10 @@ Reads whatever yields lines; opening files is left to the caller.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from itertools import accumulate
 from operator import itemgetter
 from typing import Final, Protocol
@@ -17,6 +19,7 @@ from netting.errors import NettingError
 from netting.model import INT64_MAX, Ints, Pairs
 from netting.money import parse_minor
 from netting.queues import Queue
+from netting.weights import of_age, of_priority
 
 OBLIGATION_COLUMNS: Final = ("payer", "payee", "currency", "amount")
 BALANCE_COLUMNS: Final = ("participant", "currency", "balance")
@@ -51,6 +54,24 @@ class FileInvalid(Exception):
         self.faults = faults
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What an obligation's weight is taken from."""
+
+    column: str
+    weigh: Callable[[str], int]
+
+
+def by_priority() -> Scale:
+    """Weigh by the column ``priority``; empty is 0."""
+    return Scale("priority", of_priority)
+
+
+def by_age(cutoff: datetime) -> Scale:
+    """Weigh by whole days from the column ``submitted_at`` to *cutoff*."""
+    return Scale("submitted_at", partial(of_age, cutoff=cutoff))
+
+
 @dataclass(slots=True)
 class Book:
     """The obligations of one currency, in order of the file; payers and payees are participants' places."""
@@ -60,6 +81,7 @@ class Book:
     amounts: list[int] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)  # empty where nothing is weighed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,9 @@ class Obligations:
         number = {name: place for place, name in enumerate(names)}
         rank: Ints = np.zeros(len(self.names), np.int64)
         rank[present] = [number[self.names[place]] for place in present]
-        return Pairs.of(rank[places[0]], rank[places[1]], book.amounts, names=names)
+        return Pairs.of(
+            rank[places[0]], rank[places[1]], book.amounts, weights=book.weights or None, names=names
+        )
 
     def queue(self, currency: str, balances: dict[tuple[str, str], int]) -> tuple[Queue, list[str]]:
         """Return the queue of *currency* and its participants, zero where *balances* has none."""
@@ -87,11 +111,14 @@ class Obligations:
         return Queue.of(book.payers, book.payees, book.amounts, balances=available), self.names
 
 
-def read_obligations(lines: Iterable[str]) -> Obligations:
+def read_obligations(lines: Iterable[str], *, scale: Scale | None = None) -> Obligations:
     """
     Read ``reference,payer,payee,currency,amount``; columns in any order, others are ignored.
 
     Without a reference column the number of the data line is the reference.
+
+    Args:
+        scale: weigh each obligation; the file must have the scale's column.
 
     Raises:
         FileInvalid: with every fault of the file.
@@ -99,12 +126,13 @@ def read_obligations(lines: Iterable[str]) -> Obligations:
     1.5 us a line.
     """
     intake = _Intake()
+    required = OBLIGATION_COLUMNS if scale is None else (*OBLIGATION_COLUMNS, scale.column)
     reader = csv.reader(lines, strict=True)
     try:
-        header = _header(reader, OBLIGATION_COLUMNS, intake.faults)
+        header = _header(reader, required, intake.faults)
         if header:
             intake.line = reader.line_num
-            intake.take(reader, header)
+            intake.take(reader, header, scale)
     except csv.Error as error:
         intake.faults.append(Fault(intake.line + 1, "line_unreadable", str(error)))
     if not intake.faults:
@@ -167,9 +195,10 @@ class _Intake:
         self.faults: list[Fault] = []
         self.line = 0  # the last one read in full
 
-    def take(self, reader: Reader, header: list[str]) -> None:
+    def take(self, reader: Reader, header: list[str], scale: Scale | None) -> None:
         """Read to the end of the file."""
         width, places = len(header), self.places
+        weighed = None if scale is None else header.index(scale.column)
         pick = itemgetter(*(header.index(name) for name in OBLIGATION_COLUMNS))
         named = header.index("reference") if "reference" in header else None
         for row in reader:
@@ -190,6 +219,7 @@ class _Intake:
                 else:
                     reference = row[named]
                     self._check_reference(reference)
+                weight = None if scale is None or weighed is None else scale.weigh(row[weighed])
                 book = self.books.get(currency)
                 if book is None:
                     book = self.books[currency] = Book()
@@ -198,6 +228,8 @@ class _Intake:
                 book.amounts.append(minor)
                 book.references.append(reference)
                 book.lines.append(self.line)
+                if weight is not None:
+                    book.weights.append(weight)
             except NettingError as error:
                 self.faults.append(Fault(self.line, error.code, str(error)))
 

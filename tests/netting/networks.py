@@ -110,8 +110,12 @@ def _circle(owed: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     return []
 
 
-def least_left(obligations: Sequence[Row]) -> int:
-    """Try every way to shrink each obligation that keeps all net positions; return the least that is left."""
+def least_left(obligations: Sequence[Row], weights: Sequence[int] | None = None) -> int:
+    """
+    Try every way to shrink each obligation that keeps all net positions; return the least that is left.
+
+    With *weights* what is left of each counts by its weight.
+    """
     if not obligations:
         return 0
     people = 1 + max(max(payer, payee) for payer, payee, _ in obligations)
@@ -121,4 +125,4 @@ def least_left(obligations: Sequence[Row]) -> int:
     ways = np.indices([amount + 1 for _, _, amount in obligations]).reshape(len(obligations), -1).T
     wanted = np.array([amount for _, _, amount in obligations]) @ incidence
     keeps = (ways @ incidence == wanted).all(axis=1)
-    return int(ways[keeps].sum(axis=1).min())
+    return int((ways[keeps] @ np.array(weights or [1] * len(obligations))).min())

@@ -142,3 +142,13 @@ def test_the_worked_example_of_the_manual() -> None:
     assert rows(outcomes[Mode.CONSERVATIVE].residual) == [(2, 1, 2), (2, 3, 5), (3, 1, 15)]
     assert rows(transfers.direct(outcomes[Mode.MULTILATERAL].positions)) == [(2, 1, 7), (3, 1, 10)]
     assert outcomes[Mode.CONSERVATIVE].certificate.potentials.tolist() == [2, 0, 1]
+
+
+def test_the_weighted_example_of_the_manual() -> None:
+    example = pairs_of([(1, 2, 5), (2, 1, 2), (2, 3, 10), (3, 1, 20)], [1, 10, 1, 1])
+
+    outcome = modes.net(example, mode="conservative")
+
+    assert rows(outcome.residual) == [(2, 3, 7), (3, 1, 17)]
+    assert outcome.measures.net == 24
+    assert outcome.faults() == []
