@@ -11,6 +11,7 @@ from clearing_project.errors import Invalid
 
 REQUIRED = ("reference", "payer", "payee", "currency", "amount")
 OPTIONAL = ("region", "due_date", "not_before", "priority", "link")
+PRIORITY_DIGITS_MAX = 9
 
 
 class CsvHeaderInvalid(Invalid):
@@ -121,6 +122,6 @@ def _day(named: dict[str, str], name: str) -> date | None:
 def _priority(text: str) -> int:
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > PRIORITY_DIGITS_MAX:
         raise Fault("priority_out_of_range", "A priority is a whole number.")
     return int(text)

@@ -12,7 +12,14 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from clearing import obligations, windows
 from clearing.management.base import ClearingCommand, existing_file, is_terminal
@@ -70,14 +77,17 @@ class Command(ClearingCommand):
         windows.accepting(region)
         summary = {"accepted": 0, "duplicate": 0, "rejected": 0, "window_id": None}
         with ExitStack() as stack:
-            file = read(stack.enter_context(path.open(newline="", encoding="utf-8")))
+            progress = stack.enter_context(_progress())
+            bar = progress.add_task("obligations", total=None, lines=0)
+            lines = progress.open(path, "r", newline="", encoding="utf-8", task_id=bar)
+            file = read(stack.enter_context(lines))
             rejects = Rejects(path.with_name(path.name + ".rejected.csv"), file.header)
             stack.callback(rejects.close)
-            progress = stack.enter_context(_progress())
-            bar = progress.add_task("obligations", total=None)
+            taken = 0
             for batch in _batches(file):
                 _take(batch, region, rejects, summary)
-                progress.advance(bar, len(batch))
+                taken += len(batch)
+                progress.update(bar, lines=taken)
         summary["rejected"] = rejects.count
         self.stdout.write(json.dumps(summary))
         if rejects.count:
@@ -111,7 +121,8 @@ def _take(batch: list[Row], region: Region, rejects: Rejects, summary: dict[str,
             at=timezone.now(),
             all_or_nothing=False,
         )
-        summary["window_id"] = intake.window_id
+        if name == region or summary["window_id"] is None:
+            summary["window_id"] = intake.window_id
         summary["accepted"] += intake.count(OutcomeStatus.ACCEPTED)
         summary["duplicate"] += intake.count(OutcomeStatus.DUPLICATE)
         rejected += [
@@ -126,8 +137,10 @@ def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[lines]:,} lines"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not is_terminal(),
         transient=True,
