@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from clearing import access
 from clearing.api.errors import Unauthenticated
 from clearing.models import ApiToken
+from clearing_project import trace
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -28,6 +29,7 @@ class TokenAuthentication(BaseAuthentication):
         token = access.find(text.strip())
         if token is None:
             raise Unauthenticated("The token is not valid here, or not any more.")
+        trace.bind(caller=token.user.get_username(), role=token.role)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
@@ -46,7 +47,8 @@ class Database:
             raise TooBusy(self._waiting)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work)
+            here = copy_context()  # who calls, and for which request
+            return await asyncio.get_running_loop().run_in_executor(self._pool, here.run, self._run, work)
         finally:
             self._waiting -= 1
 

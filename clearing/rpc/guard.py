@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from time import monotonic
@@ -16,10 +16,12 @@ from clearing.rpc import callers
 from clearing.rpc.callers import CALLER
 from clearing.rpc.database import Database
 from clearing.rpc.errors import ERROR_CODE, Exhausted, NotImplementedHere, answer
+from clearing_project import trace
 
 logger = logging.getLogger(__name__)
 
 SERVICE = "clearing.ClearingService"
+REQUEST_ID = trace.HEADER.lower()  # key of the metadata
 WRITE_SECONDS = 10.0
 ADMITTED_SECONDS = 30.0
 
@@ -72,15 +74,16 @@ class Guard(ServerInterceptor):
     async def _unary(
         self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]], request: Any, context: Context
     ) -> Any:
-        try:
-            await self._admit(method, context)
-            if not iscoroutinefunction(behaviour):
-                raise NotImplementedHere(method)
-            return await behaviour(request, context)
-        except AbortError:
-            raise
-        except Exception as failure:
-            return await _abort(context, failure, method)
+        with _traced(method, context):
+            try:
+                await self._admit(method, context)
+                if not iscoroutinefunction(behaviour):
+                    raise NotImplementedHere(method)
+                return await behaviour(request, context)
+            except AbortError:
+                raise
+            except Exception as failure:
+                return await _abort(context, failure, method)
 
     async def _stream(
         self,
@@ -89,21 +92,22 @@ class Guard(ServerInterceptor):
         request: Any,
         context: Context,
     ) -> None:
-        try:
-            await self._admit(method, context)
-            admitted_at = monotonic()
-            if not isasyncgenfunction(behaviour):
-                raise NotImplementedHere(method)
-            async with aclosing(behaviour(request, context)) as messages:
-                async for message in messages:
-                    if monotonic() - admitted_at >= ADMITTED_SECONDS:  # a token may be revoked meanwhile
-                        await self._admit(method, context)
-                        admitted_at = monotonic()
-                    await _write(context, message)
-        except AbortError:
-            raise
-        except Exception as failure:
-            await _abort(context, failure, method)
+        with _traced(method, context):
+            try:
+                await self._admit(method, context)
+                admitted_at = monotonic()
+                if not isasyncgenfunction(behaviour):
+                    raise NotImplementedHere(method)
+                async with aclosing(behaviour(request, context)) as messages:
+                    async for message in messages:
+                        if monotonic() - admitted_at >= ADMITTED_SECONDS:  # a token may be revoked meanwhile
+                            await self._admit(method, context)
+                            admitted_at = monotonic()
+                        await _write(context, message)
+            except AbortError:
+                raise
+            except Exception as failure:
+                await _abort(context, failure, method)
 
     async def _admit(self, method: str, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())
@@ -111,6 +115,27 @@ class Guard(ServerInterceptor):
         caller = await self._database.call(partial(callers.authenticate, str(authorization)))
         callers.admit(caller, method)
         CALLER.set(caller)
+        trace.bind(caller=caller.name, role=caller.role.value)
+
+
+@contextmanager
+def _traced(method: str, context: Context) -> Iterator[None]:
+    """Give the call an id, the caller's own if it is sound; say it in the trailing metadata and in the log."""
+    sent = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
+    request_id = trace.accepted(str(sent))
+    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+    with trace.work(request_id=request_id):
+        since = monotonic()
+        try:
+            yield
+        finally:
+            code = context.code()
+            told = {
+                "method": method,
+                "status": code.name if isinstance(code, grpc.StatusCode) else "OK",
+                "took_ms": round((monotonic() - since) * 1000),
+            }
+            logger.info("call", extra=told)
 
 
 async def _write(context: Context, message: Any) -> None:
@@ -122,4 +147,5 @@ async def _write(context: Context, message: Any) -> None:
 
 async def _abort(context: Context, failure: Exception, method: str) -> None:
     status, code, text = answer(failure, method=method)
-    await context.abort(status, text, ((ERROR_CODE, code),))
+    request_id = trace.request_id() or ""
+    await context.abort(status, text, ((ERROR_CODE, code), (REQUEST_ID, request_id)))
