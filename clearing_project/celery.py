@@ -46,7 +46,9 @@ def bind_task(task_id: str, task: Any, args: Any = (), **_: object) -> None:
     """Let lines and events of a task bear the request's id; what Beat started is its own request."""
     clear_contextvars()
     trace.bind(request_id=getattr(task.request, REQUEST_ID, None) or task_id, task=task.name, task_id=task_id)
-    if args and task.name.startswith("clearing.pipeline."):  # every task of the cycle begins with its operation
+    if args and task.name.startswith(
+        "clearing.pipeline."
+    ):  # every task of the cycle begins with its operation
         trace.bind(operation_id=str(args[0]))
 
 

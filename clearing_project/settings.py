@@ -98,6 +98,15 @@ REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 NATS_URL = env.str("NATS_URL", default="nats://127.0.0.1:4222")
 BROKER_URL = env.str("BROKER_URL", default=REDIS_URL)
 
+CACHES = {  # counts of requests; a frozen Redis must not hold a request up
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "clearing",
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+    }
+}
+
 # --- Celery: each setting was kept through worker, broker and database kills -------------------
 REDIS_TRANSPORT = {
     "visibility_timeout": 300,
@@ -151,6 +160,8 @@ CLEARING = {
     "ATTEMPTS_MAX": env.int("CLEARING_ATTEMPTS_MAX", default=6),
     "RUNS_MAX": env.int("CLEARING_RUNS_MAX", default=3),
     "INTAKE_ACK_SECONDS": env.float("CLEARING_INTAKE_ACK_SECONDS", default=30.0),
+    "READS_PER_MINUTE": env.int("CLEARING_READS_PER_MINUTE", default=6000),  # of one token; 0: no limit
+    "POSTS_PER_MINUTE": env.int("CLEARING_POSTS_PER_MINUTE", default=3000),
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 

@@ -1,6 +1,6 @@
 """Errors of HTTP itself; what a request means has its errors where it is understood."""
 
-from clearing_project.errors import ClearingError, Denied, Invalid, NotFound
+from clearing_project.errors import ClearingError, Denied, Invalid, NotFound, Unavailable
 
 
 class Unauthenticated(Denied):
@@ -40,6 +40,14 @@ class BodyTooLarge(Invalid):
     code = "body_too_large"
     fields = ("bytes_max",)
     message = "A body has at most {bytes_max} bytes; send less in one call."
+
+
+class TooManyRequests(Unavailable):
+    """The token has asked too often within a minute."""
+
+    code = "too_many_requests"
+    fields = ("limit", "retry_after_seconds")
+    message = "At most {limit} such requests a minute; ask again in {retry_after_seconds} s."
 
 
 class RequestMalformed(Invalid):

@@ -1,8 +1,12 @@
 """Query parameters: only what a view names, each checked before it reaches a query."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated
 
+import msgspec
 from django.db.models import TextChoices
+from msgspec import Meta
 from rest_framework.request import Request
 
 from clearing_project.errors import Invalid
@@ -30,7 +34,9 @@ class ParameterInvalid(Invalid):
 
 def only(request: Request, *known: str) -> None:
     """
-    Refuse parameters that are not *known*, and any given twice.
+    Refuse parameters that are not *known*, and any given twice or empty.
+
+    An empty cursor is the first page's.
 
     Raises:
         ParameterUnknown, ParameterInvalid
@@ -40,10 +46,12 @@ def only(request: Request, *known: str) -> None:
             raise ParameterUnknown(name, ", ".join(known) or "none")
         if len(values) > 1:
             raise ParameterInvalid(name, "is given more than once")
+        if not values[0] and name != "cursor":
+            raise ParameterInvalid(name, "is empty")
 
 
 def text(request: Request, name: str) -> str | None:
-    """Return the parameter's value; None if it is not there or empty."""
+    """Return the parameter's value; None if it is not there."""
     return request.query_params.get(name) or None
 
 
@@ -73,6 +81,50 @@ def one_of(request: Request, name: str, values: Iterable[str], *, default: str) 
     return value
 
 
+def several(request: Request, name: str, values: Iterable[str]) -> frozenset[str]:
+    """
+    Return the parameter's comma-separated values, each one of *values*.
+
+    Raises:
+        ParameterInvalid
+    """
+    known, wanted = list(values), (text(request, name) or "").split(",")
+    found = frozenset(value for value in wanted if value)
+    if not found <= set(known):
+        raise ParameterInvalid(name, f"names none of {', '.join(known)}, separated by commas")
+    return found
+
+
+def currency(request: Request, name: str = "currency") -> str | None:
+    """
+    Return the parameter's value, of the shape of an ISO 4217 code.
+
+    Raises:
+        ParameterInvalid
+    """
+    code = text(request, name)
+    if code is not None and not (len(code) == 3 and code.isascii() and code.isupper()):
+        raise ParameterInvalid(name, "is not a currency's code")
+    return code
+
+
+def moment(request: Request, name: str) -> datetime | None:
+    """
+    Return the parameter's value as a moment with its zone.
+
+    Raises:
+        ParameterInvalid
+    """
+    value = text(request, name)
+    if value is None:
+        return None
+    try:
+        found: datetime = msgspec.convert(value, Annotated[datetime, Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise ParameterInvalid(name, "is not a moment of RFC 3339 with its zone") from None
+    return found
+
+
 def number(request: Request, name: str, *, least: int = 0, most: int = ID_MAX) -> int | None:
     """
     Return the parameter's value as a whole number.
@@ -99,6 +151,16 @@ def member(request: Request, name: str = "participant") -> Participant | None:
     code = text(request, name)
     if code is None:
         return None
-    if not code.isprintable():
-        raise ParameterInvalid(name, "is not a participant's code")
-    return participants.get(code)
+    return participants.get(printable(name, code))
+
+
+def printable(name: str, value: str) -> str:
+    """
+    Return the value; PostgreSQL takes no NUL.
+
+    Raises:
+        ParameterInvalid
+    """
+    if not value.isprintable():
+        raise ParameterInvalid(name, "holds characters that cannot be printed")
+    return value

@@ -31,6 +31,7 @@ from clearing.api.errors import (
     MethodNotAllowed,
     NotAcceptable,
     RequestMalformed,
+    TooManyRequests,
     Unauthenticated,
 )
 from clearing.decoding import BodyMalformed
@@ -67,6 +68,7 @@ STATUS: tuple[tuple[type[ClearingError], int], ...] = (
     (Invalid, 422),
     (Conflict, 409),
     (Denied, 403),
+    (TooManyRequests, 429),
     (Unavailable, 503),
     (ClearingError, 500),
 )
@@ -106,7 +108,7 @@ def problem_response(failure: Exception, context: dict[str, Any]) -> Response:
         logger.error("%s %s failed", request.method, request.path, exc_info=failure)
         error = InternalError()
     answer = document(error)
-    headers = _headers(answer["status"], ", ".join(view.allowed_methods))
+    headers = _headers(answer, ", ".join(view.allowed_methods))
     return Response(answer, answer["status"], headers=headers, content_type=MEDIA_TYPE)
 
 
@@ -156,11 +158,14 @@ def _of_the_framework(failure: Exception, request: Request, view: APIView) -> Cl
     return None
 
 
-def _headers(status: int, allowed: str) -> dict[str, str]:
+def _headers(answer: dict[str, Any], allowed: str) -> dict[str, str]:
+    status = answer["status"]
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="clearing"'}
     if status == 405:
         return {"Allow": allowed}
+    if status == 429:
+        return {"Retry-After": str(answer["retry_after_seconds"])}
     if status == 503:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}

@@ -14,6 +14,8 @@ from clearing.api.errors import (
     BodyTooLarge,
     InternalError,
     MediaTypeUnsupported,
+    NotAcceptable,
+    TooManyRequests,
     Unauthenticated,
 )
 from clearing.api.idempotency import (
@@ -33,7 +35,16 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 Errors = Sequence[type[ClearingError]]
 
 REF = "#/components/schemas/{name}"
-EVERYWHERE: Errors = (Unauthenticated, RoleMissing, ParameterUnknown, Unavailable, InternalError)
+EVERYWHERE: Errors = (
+    Unauthenticated,
+    RoleMissing,
+    NotAcceptable,
+    ParameterUnknown,
+    ParameterInvalid,
+    TooManyRequests,
+    Unavailable,
+    InternalError,
+)
 OF_A_BODY: Errors = (
     BodyMalformed,
     BodyInvalid,
@@ -42,7 +53,7 @@ OF_A_BODY: Errors = (
     IdempotencyKeyInvalid,
     IdempotencyKeyConflict,
 )
-OF_A_LIST: Errors = (ParameterInvalid, CursorInvalid)
+OF_A_LIST: Errors = (CursorInvalid,)
 SAMPLES: dict[str, Any] = {
     "window_id": 17,
     "region": "Europe",
@@ -57,6 +68,8 @@ SAMPLES: dict[str, Any] = {
     "cutoff_at": "2026-03-10T14:00:00Z",
     "role": "auditor",
     "allowed": "operator",
+    "limit": 6000,
+    "retry_after_seconds": 17,
 }
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -141,6 +154,12 @@ def query(name: str, description: str, *, enum: Sequence[str] = (), kind: Any = 
     return OpenApiParameter(name, kind, description=description, enum=list(enum) or None)
 
 
+def expand(*names: str) -> Any:
+    """Describe the parameter that asks for what belongs to a thing."""
+    kind = {"type": "string", "pattern": f"^({'|'.join(names)})(,({'|'.join(names)}))*$"}
+    return OpenApiParameter("expand", kind, description=f"comma-separated, of {', '.join(names)}")
+
+
 def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Put the structures referred to into the document; called by the generator at its end."""
     _refs, components = msgspec.json.schema_components(
@@ -185,6 +204,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same key and body are answered alike and done once; another body is refused.",
 )
+CURRENCY = query("currency", "in this currency only")
 CURSOR = query("cursor", "`next` of the page before")
 LIMITED = OpenApiParameter(
     "limit",

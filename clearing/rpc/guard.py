@@ -120,7 +120,7 @@ class Guard(ServerInterceptor):
 
 @contextmanager
 def _traced(method: str, context: Context) -> Iterator[None]:
-    """Give the call an id, the caller's own if it is sound; say it in the trailing metadata and in the log."""
+    """Give the call an id, the caller's own if sound; say it in the trailing metadata and in the log."""
     sent = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
     request_id = trace.accepted(str(sent))
     context.set_trailing_metadata(((REQUEST_ID, request_id),))

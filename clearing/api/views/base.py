@@ -5,6 +5,7 @@ from typing import ClassVar
 from rest_framework.views import APIView
 
 from clearing.api.rendering import JSON
+from clearing.api.throttles import PerToken
 from clearing.models.access import Role
 
 
@@ -14,6 +15,7 @@ class Door(APIView):
     access: ClassVar[dict[str, frozenset[Role]]] = {}
     http_method_names = ["get", "head", "post"]
     renderer_classes = (JSON,)
+    throttle_classes = (PerToken,)
     parser_classes = ()  # bodies are read by ``bodies``
 
 

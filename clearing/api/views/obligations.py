@@ -16,7 +16,7 @@ from clearing.api import bodies, intake, obligation_shapes, obligation_wire, par
 from clearing.api.idempotency import idempotent
 from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
-from clearing.api.schema import described, query, ref
+from clearing.api.schema import CURRENCY, described, query, ref
 from clearing.api.views.base import Door
 from clearing.models import Obligation
 from clearing.obligations import calls
@@ -79,16 +79,24 @@ class Obligations(Door):
         parameters=[
             query("window", "of this window only", kind=OpenApiTypes.INT64),
             query("participant", "that this participant owes or is owed"),
+            CURRENCY,
+            query("reference", "of this reference; needs a window"),
         ],
         errors=[windows.UnknownWindow, UnknownParticipant],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "window", "participant", "cursor", "limit")
+        parameters.only(request, "window", "participant", "currency", "reference", "cursor", "limit")
         rows = Obligation.objects.select_related("window", "payer", "payee", "currency")
         if (window_id := parameters.number(request, "window")) is not None:
             rows = rows.filter(window_id=windows.get(window_id).pk)
+        if currency := parameters.currency(request):
+            rows = rows.filter(currency__code=currency)
+        if reference := parameters.text(request, "reference"):
+            if window_id is None:  # it would read every window there ever was
+                raise parameters.ParameterInvalid("reference", "needs a window to look in")
+            rows = rows.filter(reference=parameters.printable("reference", reference))
         for party in (own_participant(request), parameters.member(request)):
             if party is not None:
                 rows = rows.filter(Q(payer_id=party.pk) | Q(payee_id=party.pk))

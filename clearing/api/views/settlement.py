@@ -13,13 +13,13 @@ from clearing.access import EVERYONE
 from clearing.api import parameters, shapes, wire
 from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
-from clearing.api.schema import described, query
+from clearing.api.schema import CURRENCY, described, query
 from clearing.api.views.base import Door
 from clearing.models import AtomicOperation
 from settlement import participants
 from settlement.models import Participant, SettlementAccount, SettlementInstruction
 from settlement.participants import UnknownParticipant
-from settlement.states import InstructionStatus, ParticipantKind
+from settlement.states import InstructionStatus, ParticipantKind, ParticipantStatus
 
 TAG = "settlement"
 
@@ -36,20 +36,25 @@ class Instructions(Door):
         parameters=[
             query("window", "of this window's run only", kind=OpenApiTypes.INT64),
             query("status", "in this status only", enum=InstructionStatus.values),
+            CURRENCY,
+            query("participant", "that this participant pays or receives"),
         ],
-        errors=[windows.UnknownWindow],
+        errors=[windows.UnknownWindow, UnknownParticipant],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "window", "status", "cursor", "limit")
+        parameters.only(request, "window", "status", "currency", "participant", "cursor", "limit")
         rows = SettlementInstruction.objects.select_related("payer", "payee", "currency")
         if (window_id := parameters.number(request, "window")) is not None:
             rows = queries.instructions(windows.get(window_id))
         if status := parameters.choice(request, "status", InstructionStatus):
             rows = rows.filter(status=status)
-        if own := own_participant(request):
-            rows = rows.filter(Q(payer=own) | Q(payee=own))
+        if currency := parameters.currency(request):
+            rows = rows.filter(currency__code=currency)
+        for party in (own_participant(request), parameters.member(request)):
+            if party is not None:
+                rows = rows.filter(Q(payer=party) | Q(payee=party))
         shown = page(request, rows, lambda row: shapes.instruction(row, window_id=None), key=KEY)
         window_ids = _window_ids({row.operation_id for row in shown.results})
         for instruction in shown.results:
@@ -85,12 +90,15 @@ class Participants(Door):
         "participants_list",
         "List participants; a participant sees itself",
         wire.Page[wire.Participant],
+        parameters=[query("status", "in this status only", enum=ParticipantStatus.values)],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "cursor", "limit")
+        parameters.only(request, "status", "cursor", "limit")
         rows = Participant.objects.filter(kind=ParticipantKind.MEMBER)
+        if status := parameters.choice(request, "status", ParticipantStatus):
+            rows = rows.filter(status=status)
         if own := own_participant(request):
             rows = rows.filter(pk=own.pk)
         return Response(page(request, rows, shapes.participant, key=["code"]))
@@ -129,14 +137,16 @@ class Accounts(Door):
         "accounts_list",
         "List settlement accounts; a participant sees its own",
         wire.Page[wire.Account],
-        parameters=[query("participant", "of this participant only")],
+        parameters=[query("participant", "of this participant only"), CURRENCY],
         errors=[UnknownParticipant],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "participant", "cursor", "limit")
+        parameters.only(request, "participant", "currency", "cursor", "limit")
         rows = SettlementAccount.objects.select_related("participant", "currency")
+        if currency := parameters.currency(request):
+            rows = rows.filter(currency__code=currency)
         for party in (own_participant(request), parameters.member(request)):
             if party is not None:
                 rows = rows.filter(participant=party)

@@ -4,15 +4,16 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from clearing import operations, pipeline, queries, windows
 from clearing.access import EVERYONE, OPERATORS, STAFF
-from clearing.api import bodies, parameters, shapes, wire
+from clearing.api import bodies, expanded, parameters, shapes, wire
 from clearing.api.idempotency import idempotent
 from clearing.api.pagination import page
-from clearing.api.schema import described, query, ref
+from clearing.api.schema import described, expand, query, ref
 from clearing.api.views.base import Door
 from clearing.models import ClearingWindow
 from clearing.states import Region, WindowStatus
@@ -41,17 +42,26 @@ class Windows(Door):
         "windows_list",
         "List windows, the latest first",
         wire.Page[wire.Window],
-        parameters=[REGION, query("status", "in this status only", enum=WindowStatus.values)],
+        parameters=[
+            REGION,
+            query("status", "in this status only", enum=WindowStatus.values),
+            query("opened_from", "opened at this moment or later", kind=OpenApiTypes.DATETIME),
+            query("opened_until", "opened before this moment", kind=OpenApiTypes.DATETIME),
+        ],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "region", "status", "cursor", "limit")
+        parameters.only(request, "region", "status", "opened_from", "opened_until", "cursor", "limit")
         rows = ClearingWindow.objects.all()
         if region := parameters.choice(request, "region", Region):
             rows = rows.filter(region=region)
         if status := parameters.choice(request, "status", WindowStatus):
             rows = rows.filter(status=status)
+        if since := parameters.moment(request, "opened_from"):
+            rows = rows.filter(opens_at__gte=since)
+        if until := parameters.moment(request, "opened_until"):
+            rows = rows.filter(opens_at__lt=until)
         return Response(page(request, rows, shapes.window, key=["-id"]))
 
     @described(
@@ -111,13 +121,14 @@ class OneWindow(Door):
     @described(
         "windows_show",
         "Show a window with its traffic",
-        wire.WindowDetail,
-        errors=[windows.UnknownWindow],
+        expanded.WindowExpanded,
+        parameters=[expand(*expanded.OF_A_WINDOW)],
+        errors=[windows.UnknownWindow, parameters.ParameterInvalid],
         tag=TAG,
     )
     def get(self, request: Request, window_id: int) -> Response:
-        parameters.only(request)
-        return Response(shapes.window_detail(windows.get(window_id)))
+        parameters.only(request, "expand")
+        return Response(expanded.window(request, windows.get(window_id)))
 
 
 class Standing(Door):

@@ -1,0 +1,69 @@
+"""``?expand=``: what belongs to a thing, in the same answer."""
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from rest_framework.request import Request
+
+from clearing.access import STAFF
+from clearing.api import parameters, shapes, wire
+from clearing.api.pagination import LIMIT
+from clearing.api.permissions import RoleMissing, own_participant
+from clearing.models import ApiToken, AtomicOperation, ClearingWindow
+
+Wide = TypeVar("Wide", bound=msgspec.Struct)
+
+OF_A_WINDOW = ("result", "operations")
+OF_AN_OPERATION = ("window",)
+
+
+class WindowExpanded(wire.WindowDetail):
+    """A window; with *result* and its latest *operations* where they are asked for."""
+
+    result: wire.Result | UnsetType = UNSET
+    operations: list[wire.Operation] | UnsetType = UNSET
+
+
+class OperationExpanded(wire.Operation):
+    """An operation; with its *window* where it is asked for."""
+
+    window: wire.Window | UnsetType = UNSET
+
+
+def window(request: Request, row: ClearingWindow) -> WindowExpanded:
+    """
+    Show a window with what the request asks for.
+
+    Raises:
+        ParameterInvalid
+        RoleMissing: operations are for those who see every participant's figures.
+    """
+    wanted = parameters.several(request, "expand", OF_A_WINDOW)
+    shown = _widened(WindowExpanded, shapes.window_detail(row))
+    if "result" in wanted:
+        shown.result = shapes.result(row, own=own_participant(request))
+    if "operations" in wanted:
+        assert isinstance(request.auth, ApiToken), "the door is for bearers of tokens"
+        if request.auth.role not in STAFF:
+            raise RoleMissing(request.auth.role, ", ".join(sorted(STAFF)))
+        latest = AtomicOperation.objects.filter(window=row).prefetch_related("checkpoints")
+        shown.operations = [shapes.operation(each) for each in latest.order_by("-created_at", "id")[:LIMIT]]
+    return shown
+
+
+def operation(request: Request, row: AtomicOperation) -> OperationExpanded:
+    """
+    Show an operation with what the request asks for.
+
+    Raises:
+        ParameterInvalid
+    """
+    shown = _widened(OperationExpanded, shapes.operation(row))
+    if "window" in parameters.several(request, "expand", OF_AN_OPERATION):
+        shown.window = shapes.window(row.window)
+    return shown
+
+
+def _widened(kind: type[Wide], narrow: msgspec.Struct) -> Wide:
+    return kind(**{name: getattr(narrow, name) for name in narrow.__struct_fields__})
