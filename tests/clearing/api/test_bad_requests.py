@@ -131,7 +131,9 @@ def test_an_unknown_region(operator: Caller, region: str) -> None:
         ("obligations", {"participant": "a\u0000b"}, "parameter_invalid"),
         ("instructions", {"status": "Done"}, "parameter_invalid"),
         ("instructions", {"window": "1.5"}, "parameter_invalid"),
-        ("accounts", {"currency": "USD"}, "parameter_unknown"),
+        ("accounts", {"colour": "red"}, "parameter_unknown"),
+        ("accounts", {"currency": "Dollar"}, "parameter_invalid"),
+        ("windows", {"status": ""}, "parameter_invalid"),
         ("metrics", {"since": "now"}, "parameter_unknown"),
     ],
 )
