@@ -26,7 +26,7 @@ from clearing.models import (
     WindowEvent,
     WindowMetrics,
 )
-from clearing.states import FINAL_WINDOW, LIVE_OPERATION
+from clearing.states import FINAL_WINDOW, LIVE_OPERATION, OperationStatus
 from settlement.models import SettlementInstruction
 from settlement.states import InstructionStatus
 
@@ -128,6 +128,11 @@ def _operations() -> Iterator[Metric]:
     for operation_type, status, count in counted.order_by("operation_type", "status"):
         operations.add_metric([operation_type, status], count)
     yield operations
+    yield GaugeMetricFamily(
+        "deltran_clearing_rollbacks_failed",
+        "Operations whose rollback failed and that wait for repair: alarm above zero",
+        value=AtomicOperation.objects.filter(status=OperationStatus.ROLLBACK_FAILED).count(),
+    )
     errors = CounterMetricFamily("deltran_clearing_errors", "Failed runs by error code", labels=["code"])
     failed = AtomicOperation.objects.exclude(error_code="").values_list("error_code")
     for code, count in failed.annotate(Count("id")).order_by("error_code"):

@@ -16,9 +16,16 @@ from django.db.models import Count, QuerySet
 
 from clearing import digests, steps
 from clearing.checkpoints import STEPS
+from clearing.events import outbox
 from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
-from clearing.states import OPERATION_MOVES, CheckpointStatus, OperationStatus, OperationType
+from clearing.states import (
+    OPERATION_MOVES,
+    CheckpointStatus,
+    EventType,
+    OperationStatus,
+    OperationType,
+)
 from clearing.steps import OutOfTurn
 from clearing_project.errors import ClearingError, Conflict, Invalid
 from clearing_project.lifecycle import move
@@ -61,7 +68,8 @@ class AlreadyFinal(Conflict):
     fields = ("operation_id",)
     message = (
         "Operation {operation_id} is final: its money has moved or is moving."
-        " Correct it by an opposite obligation in a later window."
+        " Correct the window in place of rolling it back: `POST windows/ID/correct`, or `manage.py"
+        " correct_window ID`, sends the money back by opposite instructions."
     )
 
 
@@ -80,6 +88,7 @@ def create(
     *,
     parent: AtomicOperation | None = None,
     reason: str = "",
+    requested_by: str = "",
     is_released: bool = False,
 ) -> AtomicOperation:
     """
@@ -98,6 +107,7 @@ def create(
         operation_type=operation_type,
         parent=parent,
         reason=reason,
+        requested_by=requested_by,
         is_released=is_released,
     )
     if operation_type == OperationType.WINDOW_CLEARING:
@@ -208,7 +218,7 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         except (OperationalError, InterfaceError):
             raise  # the database was away or a lock took too long: no undo failed, it is repeated
         except Exception as failure:
-            _mark_rollback_failed(operation_id, step.NAME, failure)
+            _mark_rollback_failed(operation_id, step.NAME, failure, at=at)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
     reach("rollback.conclude")
     return _conclude_rollback(operation_id, at=at)
@@ -299,11 +309,12 @@ def _conclude_rollback(operation_id: UUID, *, at: datetime) -> AtomicOperation:
             )
             return operation
     failure = f"the state after the last undo is {digest}, before the first step {operation.digest_before}"
-    _mark_rollback_failed(operation_id, "digest", failure)
+    _mark_rollback_failed(operation_id, "digest", failure, at=at)
     raise RollbackFailed(str(operation_id), "digest", failure)
 
 
-def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | str) -> None:
+def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | str, *, at: datetime) -> None:
+    """Mark the operation, and tell the outside in the same transaction, once."""
     logger.critical("rollback of operation %s failed at %s: %s", operation_id, place, failure)
     with transaction.atomic():
         operation = steps.lock(operation_id)
@@ -311,3 +322,11 @@ def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | s
         changes = {"error_message": message[:2000]}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)
+            outbox.append(
+                operation.window_id,
+                EventType.ROLLBACK_FAILED,
+                at=at,
+                operation_id=str(operation_id),
+                checkpoint=place,
+                cause=str(failure)[:REASON_MAX],
+            )

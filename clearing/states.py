@@ -50,6 +50,7 @@ class OperationType(models.TextChoices):
     NETTING_CALCULATION = "NettingCalculation"
     INSTRUCTION_GENERATION = "InstructionGeneration"
     SETTLEMENT_INITIATION = "SettlementInitiation"
+    CORRECTION = "Correction"
 
 
 class CheckpointStatus(models.TextChoices):
@@ -135,6 +136,8 @@ class EventType(models.TextChoices):
     OBLIGATION_CANCELLED = "ObligationCancelled"
     OBLIGATION_HELD = "ObligationHeld"
     OBLIGATION_RELEASED = "ObligationReleased"
+    ROLLBACK_FAILED = "RollbackFailed"
+    CORRECTED = "Corrected"
 
 
 WINDOW_MOVES: Moves[WindowStatus] = {

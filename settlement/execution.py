@@ -32,6 +32,12 @@ def settle(batch_id: UUID, *, at: datetime) -> int:
     return len(pending)
 
 
+def lock_accounts(batch_id: UUID) -> None:
+    """Lock every account of the batch's parties in key order, for who takes several steps with them."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_ACCOUNTS, {"batch": batch_id})
+
+
 LOCK_ACCOUNTS = """
     SELECT FROM settlement_settlementaccount account
     WHERE EXISTS (

@@ -54,6 +54,7 @@ class AtomicOperationAdmin(ReadOnlyAdmin):
         "window_link",
         "parent_link",
         "reason",
+        "requested_by",
         "error_code",
         "error_message",
         "created",

@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from clearing import operations, pipeline, windows
+from clearing import corrections, operations, pipeline, windows
 from clearing.models import ClearingWindow
 from clearing.states import WindowStatus
 from clearing_project.errors import ClearingError, Unavailable
@@ -38,6 +38,15 @@ class ReasonForm(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """When, why and by whom it is asked for."""
+
+    at: datetime
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verb:
     """
     One thing an operator may do to a window.
@@ -50,7 +59,7 @@ class Verb:
     name: str
     title: str
     consequence: str
-    call: Callable[[ClearingWindow, datetime, str], str]
+    call: Callable[[ClearingWindow, Asked], str]
     states: tuple[WindowStatus, ...]
     is_dangerous: bool = False
 
@@ -60,32 +69,37 @@ class Verb:
         return self.name.replace("_", "-")
 
 
-def _force_close(window: ClearingWindow, at: datetime, reason: str) -> str:
-    closed = windows.close(window, at=at, reason=reason)
+def _force_close(window: ClearingWindow, asked: Asked) -> str:
+    closed = windows.close(window, at=asked.at, reason=asked.reason)
     return f"closed at {closed.closed_at:%H:%M:%S} UTC."
 
 
-def _process(window: ClearingWindow, at: datetime, reason: str) -> str:
-    operation = pipeline.clear(window, at=at, reason=reason)
+def _process(window: ClearingWindow, asked: Asked) -> str:
+    operation = pipeline.clear(window, at=asked.at, reason=asked.reason)
     return f"clearing by operation {operation.pk}."
 
 
-def _release(window: ClearingWindow, at: datetime, reason: str) -> str:
+def _release(window: ClearingWindow, asked: Asked) -> str:
     held = operations.live_clearing(window.pk)
     if held is None or held.held_at is None:
         return ""
-    operation = pipeline.clear(window, at=at, reason=reason, release=True)
+    operation = pipeline.clear(window, at=asked.at, reason=asked.reason, release=True)
     return f"operation {operation.pk} is final."
 
 
-def _give_up(window: ClearingWindow, at: datetime, reason: str) -> str:
-    moved = windows.give_up(window, at=at, reason=reason)
+def _give_up(window: ClearingWindow, asked: Asked) -> str:
+    moved = windows.give_up(window, at=asked.at, reason=asked.reason)
     return f"{moved.obligations_count:,} obligation(s) moved on to {moved.target}."
 
 
-def _roll_back(window: ClearingWindow, at: datetime, reason: str) -> str:
-    undone = operations.roll_back_window(window.pk, at=at, reason=reason)
+def _roll_back(window: ClearingWindow, asked: Asked) -> str:
+    undone = operations.roll_back_window(window.pk, at=asked.at, reason=asked.reason)
     return f"{len(undone)} operation(s) rolled back." if undone else ""
+
+
+def _correct(window: ClearingWindow, asked: Asked) -> str:
+    operation = corrections.correct(window, at=asked.at, reason=asked.reason, by=asked.by)
+    return f"sent back by operation {operation.pk}."
 
 
 FORCE_CLOSE = Verb(
@@ -114,7 +128,7 @@ ROLL_BACK = Verb(
     "roll_back",
     "Roll back",
     "Every applied checkpoint of the window's live clearing run is undone, in reverse order. The window stays"
-    " closed and can be processed again. A run that is final cannot be rolled back.",
+    " closed and can be processed again. A run that is final cannot be rolled back: it is corrected.",
     _roll_back,
     (WindowStatus.PROCESSING,),
     is_dangerous=True,
@@ -128,7 +142,16 @@ GIVE_UP = Verb(
     (WindowStatus.ROLLED_BACK,),
     is_dangerous=True,
 )
-VERBS = (FORCE_CLOSE, PROCESS, RELEASE, ROLL_BACK, GIVE_UP)
+CORRECT = Verb(
+    "correct",
+    "Correct",
+    "Everything the window settled and that is not corrected yet is sent back by opposite instructions, if"
+    " those who received it still have it. The window stays completed. This cannot be taken back.",
+    _correct,
+    (WindowStatus.COMPLETED,),
+    is_dangerous=True,
+)
+VERBS = (FORCE_CLOSE, PROCESS, RELEASE, ROLL_BACK, GIVE_UP, CORRECT)
 
 
 def respond(
@@ -160,7 +183,7 @@ def respond(
 def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *, reason: str) -> None:
     admin.log_change(request, window, f"{verb.title}. Reason: {reason}")
     try:
-        done = _call(verb, window, reason=reason)
+        done = _call(verb, window, Asked(timezone.now(), reason, request.user.get_username()))
     except ClearingError as refused:
         text = f"{verb.title} of {window}: {refused} ({refused.public_code})"
         admin.log_change(request, window, f"{verb.title} refused: {refused} ({refused.public_code})")
@@ -172,9 +195,9 @@ def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *
         admin.message_user(request, f"{verb.title} of {window}: nothing to do.", messages.WARNING)
 
 
-def _call(verb: Verb, window: ClearingWindow, *, reason: str) -> str:
+def _call(verb: Verb, window: ClearingWindow, asked: Asked) -> str:
     """Call the verb; what waited too long for a lock is asked for again later."""
     try:
-        return verb.call(window, timezone.now(), reason)
+        return verb.call(window, asked)
     except OperationalError as busy:
         raise Unavailable from busy

@@ -61,7 +61,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     list_select_related = ("metrics",)
     search_fields = ("=id",)
     search_help_text = "A window's number"
-    actions = ("force_close", "process", "release", "roll_back", "give_up")
+    actions = ("force_close", "process", "release", "roll_back", "give_up", "correct")
     change_form_template = "clearing/window.html"
     fields = (
         "region",
@@ -129,6 +129,11 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     def give_up(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
         """Fail the chosen rolled-back windows and move their obligations on."""
         return self._steer_chosen(request, queryset, steering.GIVE_UP)
+
+    @admin.action(description="Correct …", permissions=["steer"])
+    def correct(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Send back what the chosen windows settled."""
+        return self._steer_chosen(request, queryset, steering.CORRECT)
 
     def get_urls(self) -> list[URLPattern]:
         """Give each verb an address below the window's page."""

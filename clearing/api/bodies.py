@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from msgspec import Meta, Struct
 from rest_framework.request import Request
@@ -15,6 +16,7 @@ Body = TypeVar("Body")
 
 JSON = "application/json"
 CSV = "text/csv"
+CHOSEN_MAX = 10_000  # instructions named in one call
 
 Reason = Annotated[
     str,
@@ -49,6 +51,13 @@ class ForceClose(Struct, forbid_unknown_fields=True):
 
     window_id: int
     reason: str
+
+
+class Correct(Struct, forbid_unknown_fields=True):
+    """Send settled money back: that of the instructions named or, left out, of all not corrected yet."""
+
+    reason: str
+    instructions: Annotated[list[UUID], Meta(min_length=1, max_length=CHOSEN_MAX)] | None = None
 
 
 class RollBack(Struct, forbid_unknown_fields=True):

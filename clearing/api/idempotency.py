@@ -17,7 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from clearing.models import ApiToken, IdempotencyRecord
+from clearing.api.permissions import caller
+from clearing.models import IdempotencyRecord
 from clearing_project.errors import ClearingError, Conflict, Invalid
 
 HEADER = "Idempotency-Key"
@@ -60,7 +61,7 @@ def idempotent(handler: Handler) -> Handler:
         key = key.strip()
         if not 0 < len(key) <= KEY_MAX or not key.isascii() or not key.isprintable():
             raise IdempotencyKeyInvalid(KEY_MAX)
-        user_id: int = _caller(request).user_id
+        user_id: int = caller(request).user_id
         refusal: ClearingError | None = None
         with transaction.atomic():
             _wait_for_turn(user_id, key)
@@ -78,11 +79,6 @@ def idempotent(handler: Handler) -> Handler:
         return response
 
     return post
-
-
-def _caller(request: Request) -> ApiToken:
-    assert isinstance(request.auth, ApiToken), "work is done for bearers of tokens alone"
-    return request.auth
 
 
 def fingerprint(request: Request) -> str:

@@ -66,7 +66,9 @@ def _discharge(
         through=found.through,
         paid=format_minor(found.paid_minor, currency),
         payments=[
-            obligation_wire.Payment(part.instruction_id, format_minor(part.amount_minor, currency))
+            obligation_wire.Payment(
+                part.instruction_id, format_minor(part.amount_minor, currency), part.corrected_by
+            )
             for part in (found.payments if is_concern else [])
         ],
     )

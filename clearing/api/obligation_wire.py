@@ -34,10 +34,11 @@ class Obligation(Struct):
 
 
 class Payment(Struct):
-    """The part of an obligation that an instruction pays."""
+    """The part of an obligation that an instruction pays; *corrected_by* sent that money back."""
 
     instruction_id: UUID
     amount: Amount
+    corrected_by: UUID | None
 
 
 class Discharge(Struct):

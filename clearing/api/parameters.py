@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from django.db.models import TextChoices
@@ -138,6 +139,25 @@ def number(request: Request, name: str, *, least: int = 0, most: int = ID_MAX) -
     if not value.isascii() or not value.isdigit() or len(value) > 19 or not least <= int(value) <= most:
         raise ParameterInvalid(name, f"is not a whole number from {least} to {most}")
     return int(value)
+
+
+def uuid(request: Request, name: str) -> UUID | None:
+    """
+    Return the parameter's value as a UUID.
+
+    Raises:
+        ParameterInvalid
+    """
+    value = text(request, name)
+    if value is None:
+        return None
+    try:
+        found = UUID(value)
+    except ValueError as wrong:
+        raise ParameterInvalid(name, "is not a UUID") from wrong
+    if str(found) != value.lower():
+        raise ParameterInvalid(name, "is not a UUID in its usual form")
+    return found
 
 
 def member(request: Request, name: str = "participant") -> Participant | None:

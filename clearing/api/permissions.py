@@ -45,6 +45,12 @@ class DenyByDefault(BasePermission):
         return True
 
 
+def caller(request: Request) -> ApiToken:
+    """Return the token of who asks."""
+    assert isinstance(request.auth, ApiToken), "work is done for bearers of tokens alone"
+    return request.auth
+
+
 def own_participant(request: Request) -> Participant | None:
     """Return the participant whose figures alone the caller may see; None: it may see all."""
     assert isinstance(request.auth, ApiToken), "a view without a token asked whose it is"

@@ -187,8 +187,8 @@ def bilateral(row: models.BilateralPosition) -> wire.BilateralPosition:
     )
 
 
-def instruction(row: settlement.SettlementInstruction, *, window_id: int | None) -> wire.Instruction:
-    """Show an instruction; *row* comes with its parties and currency."""
+def instruction(row: Any, *, window_id: int | None) -> wire.Instruction:
+    """Show a settlement instruction; *row* comes with its parties, its currency and what corrected it."""
     return wire.Instruction(
         id=row.pk,
         window_id=window_id,
@@ -203,6 +203,8 @@ def instruction(row: settlement.SettlementInstruction, *, window_id: int | None)
         deadline_at=row.deadline_at,
         created_at=row.created_at,
         settled_at=row.settled_at,
+        corrects=row.corrects_id,
+        corrected_by=row.corrected_by_id,
     )
 
 
@@ -221,7 +223,16 @@ def event(row: models.WindowEvent) -> wire.Event:
 
 def operation(row: models.AtomicOperation) -> wire.Operation:
     """Show an operation with its checkpoints."""
-    names = ("reason", "error_code", "error_message", "created_at", "started_at", "held_at", "hold_reason")
+    names = (
+        "reason",
+        "requested_by",
+        "error_code",
+        "error_message",
+        "created_at",
+        "started_at",
+        "held_at",
+        "hold_reason",
+    )
     return wire.Operation(
         id=row.pk,
         window_id=row.window_id,

@@ -4,7 +4,7 @@ from django.urls import URLPattern, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
-from clearing.api.views import monitoring, obligations, prometheus, runs, settlement, windows
+from clearing.api.views import corrections, monitoring, obligations, prometheus, runs, settlement, windows
 
 PREFIX = "api/v1/clearing/"
 
@@ -14,6 +14,7 @@ ROUTES: dict[str, type[APIView]] = {
     "windows/<int:window_id>": windows.OneWindow,
     "windows/<int:window_id>/status": windows.Standing,
     "windows/<int:window_id>/process": windows.Process,
+    "windows/<int:window_id>/correct": corrections.Correct,
     "windows/<int:window_id>/preview": windows.Preview,
     "windows/<int:window_id>/result": runs.Result,
     "windows/<int:window_id>/positions": runs.Positions,

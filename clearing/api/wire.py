@@ -138,7 +138,7 @@ class BilateralPosition(Struct):
 
 
 class Instruction(Struct):
-    """An order to move money from payer to payee."""
+    """An order to move money; *corrects* is the one whose money it sends back, *corrected_by* its reverse."""
 
     id: UUID
     window_id: int | None
@@ -153,6 +153,8 @@ class Instruction(Struct):
     deadline_at: datetime | None
     created_at: datetime
     settled_at: datetime | None
+    corrects: UUID | None
+    corrected_by: UUID | None
 
 
 class RunError(Struct):
@@ -230,6 +232,7 @@ class Operation(Struct):
     operation_type: OperationType
     status: OperationStatus
     reason: str
+    requested_by: str
     error_code: str
     error_message: str
     created_at: datetime
@@ -284,6 +287,15 @@ class RolledBack(Struct):
     status: WindowStatus
     rolled_back_at: datetime
     operations_rolled_back: list[UUID]
+
+
+class Corrected(Struct):
+    """What was sent back; the instructions bear the operation's id."""
+
+    window_id: int
+    operation_id: UUID
+    corrected_at: datetime
+    instructions_count: int
 
 
 class Metrics(Struct):

@@ -22,6 +22,8 @@ SUBJECT: dict[EventType, str] = {
     EventType.OBLIGATION_CANCELLED: "clearing.obligation.cancelled",
     EventType.OBLIGATION_HELD: "clearing.obligation.held",
     EventType.OBLIGATION_RELEASED: "clearing.obligation.released",
+    EventType.ROLLBACK_FAILED: "clearing.window.rollback_failed",
+    EventType.CORRECTED: "clearing.window.corrected",
 }
 
 

@@ -22,6 +22,9 @@ class AtomicOperation(models.Model):
     operation_type = models.CharField(max_length=24, choices=OperationType.choices)
     status = models.CharField(max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING)
     reason = models.TextField(blank=True, default="", help_text="why it was asked for")
+    requested_by = models.CharField(
+        max_length=150, blank=True, default="", db_default="", help_text="who asked for it, if it is known"
+    )
     error_code = models.CharField(max_length=64, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())

@@ -5,7 +5,13 @@ Nothing is written and no lock is held; amounts are minor units of their currenc
 """
 
 from clearing.queries.discharge import Discharge, Through, of_obligation
-from clearing.queries.lookups import UnknownInstruction, UnknownObligation, instruction, obligation
+from clearing.queries.lookups import (
+    UnknownInstruction,
+    UnknownObligation,
+    instruction,
+    obligation,
+    with_corrections,
+)
 from clearing.queries.preview import Preview, PreviewPosition, preview
 from clearing.queries.results import (
     CurrencyResult,
@@ -52,4 +58,5 @@ __all__ = [
     "single_currency_total",
     "summary",
     "traffic",
+    "with_corrections",
 ]

@@ -38,10 +38,11 @@ THROUGH = {
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The part of an obligation that an instruction pays."""
+    """The part of an obligation that an instruction pays, and what sent that money back, if anything did."""
 
     instruction_id: UUID
     amount_minor: int
+    corrected_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def _trails(operation: AtomicOperation, obligation: Obligation | None) -> list[D
         partition=partitions.name(operation.window_id),
         allocation=ALLOCATION_BY_PAYER if by_payer else ALLOCATION_BY_PAIR,
         group=group,
+        columns=", ".join(f"instruction.{column}" for column in group.split(", ")),
         same=" AND ".join(f"leg.{column} = part.{column}" for column in group.split(", ")),
         where=where,
         one=one,
@@ -109,7 +111,9 @@ def _trails(operation: AtomicOperation, obligation: Obligation | None) -> list[D
                 set_off_minor=row[1],
                 paid_minor=row[2],
                 through=THROUGH.get(mode),
-                payments=[Payment(*pair) for pair in zip(row[3] or [], row[4] or [], strict=True)],
+                payments=[
+                    Payment(*part) for part in zip(row[3] or [], row[4] or [], row[5] or [], strict=True)
+                ],
             )
             for row in cursor.fetchall()
         ]
@@ -146,18 +150,22 @@ TRAIL = """
         FROM queue JOIN allocation USING ({group})
         WHERE {one}
     ), leg AS (
-        SELECT instruction.id AS instruction_id, {group}, instruction.amount_minor AS leg_minor,
-               sum(instruction.amount_minor) OVER (PARTITION BY {group}
+        SELECT instruction.id AS instruction_id, correction.id AS corrected_by,
+               {columns}, instruction.amount_minor AS leg_minor,
+               sum(instruction.amount_minor) OVER (PARTITION BY {columns}
                    ORDER BY payee.code COLLATE "C") - instruction.amount_minor AS leg_from
         FROM settlement_settlementinstruction instruction
         JOIN settlement_participant payee ON payee.id = instruction.payee_id
+        LEFT JOIN settlement_settlementinstruction correction
+          ON correction.corrects_id = instruction.id AND correction.corrects_id IS NOT NULL
         WHERE instruction.batch_id = %(operation)s
     )
     SELECT part.id, part.set_off, part.paid::bigint,
            array_agg(leg.instruction_id ORDER BY leg.leg_from) FILTER (WHERE leg.instruction_id IS NOT NULL),
            array_agg((least(part.paid_from + part.paid, leg.leg_from + leg.leg_minor)
                       - greatest(part.paid_from, leg.leg_from))::bigint ORDER BY leg.leg_from)
-               FILTER (WHERE leg.instruction_id IS NOT NULL)
+               FILTER (WHERE leg.instruction_id IS NOT NULL),
+           array_agg(leg.corrected_by ORDER BY leg.leg_from) FILTER (WHERE leg.instruction_id IS NOT NULL)
     FROM part
     LEFT JOIN leg ON {same}
         AND leg.leg_from < part.paid_from + part.paid AND part.paid_from < leg.leg_from + leg.leg_minor

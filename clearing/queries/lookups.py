@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from django.db.models import OuterRef, QuerySet, Subquery
+
 from clearing.models import Obligation, ObligationKey, SetAside
 from clearing_project.errors import NotFound
 from settlement.models import SettlementInstruction
@@ -23,6 +25,14 @@ class UnknownInstruction(NotFound):
     code = "unknown_instruction"
     fields = ("instruction_id",)
     message = "No instruction has the id {instruction_id}."
+
+
+def with_corrections(
+    rows: QuerySet[SettlementInstruction],
+) -> QuerySet[SettlementInstruction]:
+    """Bring along, as ``corrected_by_id``, what sent each instruction's money back, if anything did."""
+    corrections = SettlementInstruction.objects.filter(corrects=OuterRef("pk")).order_by()
+    return rows.annotate(corrected_by_id=Subquery(corrections.values("pk")[:1]))
 
 
 def obligation(key: UUID, *, of: int | None = None) -> Obligation | SetAside:
@@ -58,12 +68,13 @@ def _at(place: ObligationKey) -> Obligation | SetAside | None:
 
 def instruction(key: UUID, *, of: int | None = None) -> SettlementInstruction:
     """
-    Return the instruction with its parties and currency; *of* as for an obligation.
+    Return the instruction with its parties, currency and correction; *of* as for an obligation.
 
     Raises:
         UnknownInstruction
     """
-    row = SettlementInstruction.objects.select_related("payer", "payee", "currency").filter(pk=key).first()
+    found = with_corrections(SettlementInstruction.objects.select_related("payer", "payee", "currency"))
+    row = found.filter(pk=key).first()
     if row is None or (of is not None and of not in (row.payer_id, row.payee_id)):
         raise UnknownInstruction(str(key))
     return row

@@ -18,6 +18,7 @@ from clearing.models import (
     WindowMetrics,
 )
 from clearing.operations import live_clearing
+from clearing.queries.lookups import with_corrections
 from clearing.states import OperationType, ResultStatus, WindowStatus
 from netting import money
 from netting.measures import Measures
@@ -198,9 +199,9 @@ def positions(window: ClearingWindow) -> Positions:
 
 
 def instructions(window: ClearingWindow) -> QuerySet[SettlementInstruction]:
-    """Return the batch of the window's run, by currency and parties."""
+    """Return the batch of the window's run, by currency and parties, with what corrected it."""
     run = run_of(window)
-    batch = SettlementInstruction.objects.none() if run is None else _batch(run)
+    batch = SettlementInstruction.objects.none() if run is None else with_corrections(_batch(run))
     return batch.select_related("currency", "payer", "payee").order_by(
         "currency__code", "payer__code", "payee__code"
     )

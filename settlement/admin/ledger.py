@@ -8,6 +8,7 @@ from settlement.admin.base import (
     LargeAdmin,
     ReadOnlyInline,
     amount_column,
+    link,
     link_column,
     moment_column,
     status_column,
@@ -83,11 +84,20 @@ class SettlementInstructionAdmin(LargeAdmin):
         "created",
         "deadline",
         "settled",
+        "corrects_link",
+        "corrected_by",
     )
     ordering = ("batch_id", "currency_id", "payer_id", "payee_id")
     amount, state = amount_column("amount_minor"), status_column()
+    corrects_link = link_column("corrects")
     created, deadline, settled = (
         moment_column("created_at"),
         moment_column("deadline_at"),
         moment_column("settled_at"),
     )
+
+    @admin.display(description="corrected by")
+    def corrected_by(self, instruction: SettlementInstruction) -> str:
+        """Link the instruction that sent its money back."""
+        correction = instruction.corrections.first()
+        return link(correction, correction and correction.pk)

@@ -29,6 +29,16 @@ class SettlementInstruction(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True)
+    # A trigger holds what a foreign key would, and more; the key would cost each withdrawal a look-up a row.
+    corrects = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="corrections",
+        help_text="the settled instruction whose money this one sends back",
+    )
 
     class Meta:
         ordering = ["batch_id", "currency_id", "payer_id", "payee_id"]
@@ -37,6 +47,9 @@ class SettlementInstruction(models.Model):
             choices_check("instruction_type", InstructionType, name="instruction_type"),
             models.UniqueConstraint(
                 fields=["batch_id", "currency", "payer", "payee"], name="one_instruction_per_pair"
+            ),
+            models.UniqueConstraint(
+                fields=["corrects"], condition=Q(corrects__isnull=False), name="corrected_once"
             ),
             models.CheckConstraint(name="instruction_amount_positive", condition=Q(amount_minor__gt=0)),
             models.CheckConstraint(name="instruction_two_parties", condition=~Q(payer=F("payee"))),

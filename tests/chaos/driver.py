@@ -18,9 +18,9 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from clearing import pipeline, windows
+from clearing import corrections, pipeline, windows
 from clearing.events.catalog import STREAM
-from clearing.models import ClearingWindow, RegionSchedule
+from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule
 from clearing.obligations import Submission, submit
 from clearing.states import NettingMode, Region, Transfers, WindowStatus
 from clearing_project.errors import ClearingError
@@ -30,6 +30,7 @@ from tests.chaos import invariants
 from tests.chaos.cluster import Cluster
 from tests.chaos.inflict import Tormentor
 from tests.chaos.plan import CURRENCIES, MEMBERS, POOR, RICH_MINOR, Owed, Plan, Round
+from tests.database import together
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Driver:
         outcome.recovery_seconds = round(time.time() - last_at, 2)
         outcome.faults = [(each.kind, each.point, each in tormentor.struck) for each in plan.faults]
         if not restless:
+            self._correct(plan, window_ids)
             self._last_words(plan, window_ids)
             restless = self._wait_for_rest(patience_seconds)
         found = restless + _patiently(partial(invariants.broken, self.accepted))
@@ -221,6 +223,15 @@ class Driver:
             except ClearingError as refusal:
                 logger.info("refused: %s", refusal)
 
+    def _correct(self, plan: Plan, window_ids: list[int]) -> None:
+        """Let two operators at once send back what some completed windows settled; one of them does."""
+        completed = ClearingWindow.objects.filter(pk__in=window_ids, status=WindowStatus.COMPLETED)
+        for window, is_wrong in zip(completed.order_by("id"), plan.corrections, strict=False):
+            if is_wrong:
+                answers = together(*[partial(_send_back, window)] * 2)
+                assert len([each for each in answers if isinstance(each, AtomicOperation)]) < 2, answers
+                logger.info("correcting %s: %s", window, answers)
+
     async def _read_stream(self) -> list[str]:
         """Compare what JetStream has with the outbox: each event once, in order per window."""
         written = await asyncio.to_thread(_event_ids)
@@ -255,6 +266,10 @@ class Driver:
         if event["sequence"] != expected:
             return [f"JetStream has event {event['sequence']} of window {window_id} in place of {expected}"]
         return []
+
+
+def _send_back(window: ClearingWindow) -> AtomicOperation:
+    return corrections.correct(window, at=timezone.now(), reason="operator says so", by="chaos")
 
 
 def _until_accepting(region: Region) -> ClearingWindow:

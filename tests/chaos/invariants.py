@@ -67,8 +67,39 @@ ALWAYS = {
             SELECT batch_id FROM settlement_settlementinstruction
             UNION SELECT batch_id FROM settlement_reservation
         ) batch WHERE NOT EXISTS (
-            SELECT FROM clearing_atomicoperation operation WHERE {_RUN} AND operation.id = batch_id
+            SELECT FROM clearing_atomicoperation operation
+            WHERE ({_RUN} OR operation.operation_type = 'Correction' AND operation.status = 'Committed')
+              AND operation.id = batch_id
         )
+    """,
+    "a correction is not the opposite of one settled instruction, or not the only one": """
+        SELECT correction.id, correction.corrects_id FROM settlement_settlementinstruction correction
+        LEFT JOIN settlement_settlementinstruction original ON original.id = correction.corrects_id
+        WHERE correction.corrects_id IS NOT NULL AND (
+            (original.status, correction.status, original.corrects_id IS NULL)
+                IS DISTINCT FROM ('Completed', 'Completed', true)
+            OR (original.payer_id, original.payee_id, original.currency_id, original.amount_minor)
+                IS DISTINCT FROM
+                (correction.payee_id, correction.payer_id, correction.currency_id, correction.amount_minor)
+            OR EXISTS (SELECT FROM settlement_settlementinstruction twin
+                       WHERE twin.corrects_id = correction.corrects_id AND twin.id <> correction.id))
+    """,
+    "a correction has other instructions than corrections, or of another window": """
+        SELECT operation.id, instruction.id FROM clearing_atomicoperation operation
+        LEFT JOIN settlement_settlementinstruction instruction ON instruction.batch_id = operation.id
+        LEFT JOIN settlement_settlementinstruction original ON original.id = instruction.corrects_id
+        LEFT JOIN clearing_atomicoperation run
+          ON run.id = original.batch_id AND run.operation_type = 'WindowClearing'
+        WHERE operation.operation_type = 'Correction'
+          AND CASE operation.status WHEN 'Committed' THEN run.window_id IS DISTINCT FROM operation.window_id
+              ELSE operation.status <> 'Failed' OR instruction.id IS NOT NULL END
+    """,
+    "a failed rollback has no alarm": f"""
+        SELECT operation.id FROM clearing_atomicoperation operation
+        WHERE {_RUN} AND operation.status = 'RollbackFailed' AND NOT EXISTS (
+            SELECT FROM clearing_windowevent event
+            WHERE event.window_id = operation.window_id AND event.event_type = 'RollbackFailed'
+              AND event.data ->> 'operation_id' = operation.id::text)
     """,
     "a posting is not balanced": """
         SELECT posting.id, account.currency_id, sum(entry.amount_minor) FROM settlement_posting posting
@@ -207,20 +238,25 @@ ALWAYS = {
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE event_type = 'Completed') AS completed,
                    count(*) FILTER (WHERE event_type = 'Failed') AS failed,
+                   count(*) FILTER (WHERE event_type = 'Corrected') AS corrected,
                    count(*) FILTER (WHERE event_type = 'RolledBack') AS rolled_back,
                    count(*) FILTER (WHERE event_type = 'Processing') AS processing
             FROM clearing_windowevent event WHERE event.window_id = each.id
         ) told
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE checkpoint.status = 'Undone' AND applied_at IS NOT NULL) AS undone,
-                   count(*) FILTER (WHERE applied_at IS NOT NULL) AS taken
+                   count(*) FILTER (WHERE applied_at IS NOT NULL) AS taken,
+                   (SELECT count(*) FROM clearing_atomicoperation correction
+                    WHERE correction.window_id = each.id AND correction.operation_type = 'Correction'
+                      AND correction.status = 'Committed') AS corrections
             FROM clearing_atomicoperation operation
             JOIN clearing_checkpoint checkpoint ON checkpoint.operation_id = operation.id
             WHERE operation.window_id = each.id AND {_RUN} AND checkpoint.position = 1
         ) done
         WHERE (told.completed, told.failed)
               <> ((each.status = 'Completed')::int, (each.status = 'Failed')::int)
-           OR (told.rolled_back, told.processing) <> (done.undone, done.taken)
+           OR (told.rolled_back, told.processing, told.corrected)
+              <> (done.undone, done.taken, done.corrections)
     """,
 }
 

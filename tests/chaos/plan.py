@@ -19,7 +19,10 @@ LAST_ROUND_SECONDS = 3.0
 AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes about half a second
 HANG_SECONDS = 2.0  # twice the lease
 
+# Where the engine's own processes come by; a correction's points are an operator's: test_corrections_api.
+STACK_POINTS = tuple(point for point in POINTS if not point.startswith("correction."))
 PUBLISHES = ("publish.before",)
+CORRECTED = 0.25  # how often a completed window is corrected
 AHEAD = 0.3  # a point is armed that long before its round at the earliest
 KINDS = {  # weights: what kills is drawn more often
     "raise": 4,
@@ -89,6 +92,7 @@ class Plan:
     rounds: tuple[Round, ...]
     faults: tuple[Fault, ...]
     last_words: tuple[str, ...]  # what the operator does with the run's first, second, ... rolled-back window
+    corrections: tuple[bool, ...] = ()  # whether its first, ... completed window is corrected, twice at once
 
 
 def draw(seed: int) -> Plan:
@@ -100,11 +104,13 @@ def draw(seed: int) -> Plan:
     ]
     faults = [_fault(chance, rounds) for _ in range(chance.randint(2, 5))]
     words = tuple(chance.choice(("leave it", "leave it", "fund and clear", "give up")) for _ in rounds)
+    corrections = tuple(chance.random() < CORRECTED for _ in rounds)
     return Plan(
         seed,
         tuple(sorted(rounds, key=lambda each: each.at)),
         tuple(sorted(faults, key=lambda each: each.at)),
         words,
+        corrections,
     )
 
 
@@ -150,7 +156,9 @@ def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
         return Fault(at, kind)
     back = chance.random() < 0.25
     stepped = [
-        point for point in POINTS if not point.startswith(("relay.", "intake.")) and goes_back(point) == back
+        each
+        for each in STACK_POINTS
+        if not each.startswith(("relay.", "intake.")) and goes_back(each) == back
     ]
     if back:
         rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))

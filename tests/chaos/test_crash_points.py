@@ -2,9 +2,8 @@
 
 import pytest
 
-from clearing.faults import POINTS
 from tests.chaos.conftest import Player
-from tests.chaos.plan import goes_back
+from tests.chaos.plan import STACK_POINTS, goes_back
 
 pytestmark = pytest.mark.chaos
 
@@ -24,7 +23,7 @@ def ending(point: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("action", ["raise", "kill"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", STACK_POINTS)
 def test_a_crash_at_any_point_ends_in_one_of_two_ways(chaos: Player, point: str, action: str) -> None:
     outcome = chaos.play(point=point, action=action)
 

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clearing import faults, finality, operations, pipeline, recovery, steps, windows
+from clearing import corrections, faults, finality, operations, pipeline, recovery, steps, windows
 from clearing.faults import POINTS, FaultInjected
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch
 from clearing.states import OperationStatus, OperationType, WindowStatus
@@ -150,14 +150,15 @@ class Cycle(RuleBasedStateMachine):
         self._attempt(partial(call, at=timezone.now(), reason="operator says so"))
 
     @precondition(lambda self: self.runs())
-    @rule(data=st.data(), does=st.sampled_from(("clear", "give up", "settle")))
+    @rule(data=st.data(), does=st.sampled_from(("clear", "give up", "settle", "correct")))
     def steer(self, data: st.DataObject, does: str) -> None:
-        """An operator clears again, gives up or releases, whether it is the time for it or not."""
+        """An operator clears again, gives up, releases or corrects, whether it is the time for it or not."""
         run = data.draw(st.sampled_from(self.runs()), label="run")
         call: dict[str, Callable[[], object]] = {
             "clear": partial(pipeline.clear, run.window, at=timezone.now()),
             "give up": partial(windows.give_up, run.window, at=timezone.now(), reason="test"),
             "settle": partial(finality.settle, run.pk, at=timezone.now()),
+            "correct": partial(corrections.correct, run.window, at=timezone.now(), reason="test", by="test"),
         }
         self._attempt(call[does])
 

@@ -7,6 +7,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from clearing import operations
+from clearing.checkpoints import STEPS
 from clearing.metrics import TableCollector
 from tests.factories import AT, A, B, circle, closed, obligation, running, settled
 
@@ -42,6 +43,23 @@ def test_every_promised_name_is_there_with_the_figures_of_the_tables() -> None:
     for status in ("Committed", "RolledBack"):
         labels = (("operation_type", "WindowClearing"), ("status", status))
         assert seen[operation, labels] == 1
+
+
+def test_a_failed_rollback_is_a_figure_above_zero_until_it_is_repaired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    circle(1000)
+    run = running(closed(obligation(A, B, 5)), applied=2)
+    assert scrape()["deltran_clearing_rollbacks_failed", ()] == 0
+
+    monkeypatch.setattr(STEPS[1], "undo", lambda *_, **__: None)
+    with pytest.raises(operations.RollbackFailed):
+        operations.roll_back(run.pk, at=AT, reason="test")
+    assert scrape()["deltran_clearing_rollbacks_failed", ()] == 1
+
+    monkeypatch.undo()
+    operations.roll_back(run.pk, at=AT)
+    assert scrape()["deltran_clearing_rollbacks_failed", ()] == 0
 
 
 def test_ages_grow_with_what_is_not_final() -> None:

@@ -6,9 +6,11 @@ from functools import partial
 from queue import Queue
 
 import pytest
+from django.db import DatabaseError
 
 from clearing import finality, operations, steps, windows
 from clearing.checkpoints import STEPS, netting_calculated
+from clearing.events import outbox
 from clearing.models import AtomicOperation, Checkpoint, NettingResult, WindowEvent
 from clearing.operations import AlreadyFinal, RollbackFailed
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
@@ -185,11 +187,31 @@ def test_an_undo_that_fails_is_said_aloud_and_resumed_after_repair(step: int) ->
         undo(operation)
     with pytest.raises(OperationStopped):
         operations.commit(operation.pk, at=AT)
+    (alarm,) = shut.events.filter(event_type="RollbackFailed")
+    assert alarm.data["operation_id"] == str(operation.pk)
+    assert (alarm.data["checkpoint"], bool(alarm.data["cause"])) == (NAMES[step], True)
+    assert list(shut.events.values_list("sequence", flat=True)) == list(range(1, shut.events.count() + 1))
 
     sql(f"DROP TRIGGER broken ON {UNDONE_BY[NAMES[step]]}")
     assert undo(operation).status == OperationStatus.ROLLED_BACK
     assert snapshot() == before
     assert windows.get(shut.pk).status == WindowStatus.ROLLED_BACK
+
+
+def test_the_alarm_is_in_the_transaction_that_writes_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    circle()
+    operation = running(closed(*story(DAY)), applied=4)
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql(BREAK_UNDO.format(UNDONE_BY[NAMES[3]]))
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseError("the outbox is full")
+
+    monkeypatch.setattr(outbox, "append", away)
+    with pytest.raises(DatabaseError, match="the outbox is full"):
+        undo(operation)
+
+    assert steps.get(operation.pk).status == OperationStatus.IN_PROGRESS
 
 
 def test_a_committed_run_that_is_held_is_still_rolled_back() -> None:

@@ -35,6 +35,9 @@ class Instructions(Door):
         wire.Page[wire.Instruction],
         parameters=[
             query("window", "of this window's run only", kind=OpenApiTypes.INT64),
+            query(
+                "operation", "issued by this operation only: a run or a correction", kind=OpenApiTypes.UUID
+            ),
             query("status", "in this status only", enum=InstructionStatus.values),
             CURRENCY,
             query("participant", "that this participant pays or receives"),
@@ -44,10 +47,15 @@ class Instructions(Door):
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "window", "status", "currency", "participant", "cursor", "limit")
-        rows = SettlementInstruction.objects.select_related("payer", "payee", "currency")
+        parameters.only(
+            request, "window", "operation", "status", "currency", "participant", "cursor", "limit"
+        )
+        parties = SettlementInstruction.objects.select_related("payer", "payee", "currency")
+        rows = queries.with_corrections(parties)
         if (window_id := parameters.number(request, "window")) is not None:
             rows = queries.instructions(windows.get(window_id))
+        if operation_id := parameters.uuid(request, "operation"):
+            rows = rows.filter(batch_id=operation_id)
         if status := parameters.choice(request, "status", InstructionStatus):
             rows = rows.filter(status=status)
         if currency := parameters.currency(request):

@@ -49,7 +49,7 @@ def operator(db: None) -> Client:
     return client(staff("olivia", "view_clearingwindow", "change_clearingwindow"))
 
 
-@pytest.mark.parametrize("action", ["force_close", "process", "release", "roll_back", "give_up"])
+@pytest.mark.parametrize("action", ["force_close", "process", "release", "roll_back", "give_up", "correct"])
 def test_an_action_first_asks_for_a_reason_and_does_nothing(
     operator: Client, opened: ClearingWindow, action: str
 ) -> None:
@@ -104,6 +104,19 @@ def test_roll_back_undoes_the_live_run(operator: Client, db: None) -> None:
     run.refresh_from_db()
     assert (run.status, run.error_message) == ("RolledBack", REASON)
     assert "rolled back" in messages(answer)[0]
+
+
+def test_correct_sends_the_money_back_and_keeps_who_and_why(operator: Client, db: None) -> None:
+    factories.circle(1000)
+    window = factories.settled(factories.closed(*factories.story(factories.DAY))).window
+
+    answer = ask(operator, "correct", window, reason=REASON)
+
+    done = AtomicOperation.objects.get(window=window, operation_type=OperationType.CORRECTION)
+    assert (done.status, done.reason, done.requested_by) == ("Committed", REASON, "olivia")
+    assert factories.balances(factories.A)["USD"] == (1000, 0)
+    assert "sent back by operation" in messages(answer)[0]
+    assert log() == [("olivia", str(window.pk), f"Correct. Reason: {REASON}")]
 
 
 def test_each_window_is_answered_on_its_own(operator: Client, scene: Any) -> None:

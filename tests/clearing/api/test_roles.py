@@ -25,6 +25,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("GET", "windows/<int:window_id>"): ALL,
     ("GET", "windows/<int:window_id>/status"): ALL,
     ("POST", "windows/<int:window_id>/process"): OPERATOR,
+    ("POST", "windows/<int:window_id>/correct"): OPERATOR,
     ("GET", "windows/<int:window_id>/preview"): STAFF,
     ("GET", "windows/<int:window_id>/result"): ALL,
     ("GET", "windows/<int:window_id>/positions"): ALL,
