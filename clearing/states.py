@@ -15,6 +15,21 @@ class Region(models.TextChoices):
     ASIA_PACIFIC = "AsiaPacific"
 
 
+class WhenClosed(models.TextChoices):
+    """What happens between the last cutoff of a day and the next opening."""
+
+    SPAN = "span"
+    WAIT = "wait"
+
+
+class DayKind(models.TextChoices):
+    """How a day differs from an ordinary one."""
+
+    CLOSED = "closed"
+    HALF = "half"
+    OPEN = "open"
+
+
 class WindowStatus(models.TextChoices):
     """Where a window stands."""
 

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from clearing import operations, recovery, windows
+from clearing import clockwork, operations, recovery
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
 
@@ -20,7 +20,7 @@ def tick() -> None:
     trouble: list[Exception] = []
     for region in Region:
         try:
-            windows.keep(region, at=timezone.now())
+            clockwork.keep(region, at=timezone.now())
         except Exception as failure:
             logger.exception("region %s", region)
             trouble.append(failure)

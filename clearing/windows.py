@@ -3,19 +3,21 @@ Open and close windows.
 
 Closing takes two phases. First Open to Closing, and the region's next window opens in the same
 transaction: from here on intake goes there, and at no instant does a scheduled region have no
-accepting window. Then, after the grace, Closing to Closed: the gate waits for the intake in flight
-and the partition is sealed, so that PostgreSQL itself refuses a late row.
+accepting window, unless its schedule says that intake waits. Then, after the grace, Closing to Closed:
+the gate waits for the intake in flight and the partition is sealed, so that PostgreSQL itself refuses a
+late row.
+
+Which window opens next is decided under a lock on the region's schedule, taken before any window's.
 """
 
 import logging
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
-from clearing import aside, calendar, operations, partitions, pipeline
+from clearing import aside, calendar, operations, partitions, schedules
 from clearing.aside import Span
-from clearing.calendar import Schedule
 from clearing.events import outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
@@ -33,6 +35,8 @@ from clearing_project.errors import Conflict, Invalid, NotFound
 from clearing_project.lifecycle import IllegalMove, move
 
 logger = logging.getLogger(__name__)
+
+INSTANT = timedelta(microseconds=1)
 
 
 class UnknownWindow(NotFound):
@@ -100,6 +104,11 @@ def region(name: str) -> Region:
     return Region(name)
 
 
+def open_one(region: Region) -> ClearingWindow | None:
+    """Return the region's open window, or None."""
+    return ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
+
+
 def accepting(region: Region) -> ClearingWindow:
     """
     Return the region's open window.
@@ -107,7 +116,7 @@ def accepting(region: Region) -> ClearingWindow:
     Raises:
         NoAcceptingWindow
     """
-    window = ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
+    window = open_one(region)
     if window is None:
         raise NoAcceptingWindow(region.value)
     return window
@@ -117,15 +126,18 @@ def enter(region: Region, *, at: datetime) -> ClearingWindow:
     """
     Return the region's accepting window with its gate passed: it does not close before our transaction ends.
 
-    A scheduled window past its cutoff is turned over here, so that nothing enters it late while Beat is
-    away; one opened by hand has none behind it and accepts until it is closed.
+    A scheduled window past its cutoff is turned over here, and one that is due is opened, so that nothing
+    enters late or in vain while Beat is away; one opened by hand has none behind it and accepts until it is
+    closed.
 
     Raises:
         NoAcceptingWindow
     """
     while True:
-        window = accepting(region)
-        if window.cutoff_at <= at and _schedule(region) is not None:
+        window = open_one(region) or open_due(region, at=at)
+        if window is None:
+            raise NoAcceptingWindow(region.value)
+        if window.cutoff_at <= at and schedules.of(region) is not None:
             try:
                 begin_close(window, at=at)
             except IllegalMove as overtaken:
@@ -136,6 +148,7 @@ def enter(region: Region, *, at: datetime) -> ClearingWindow:
             return window  # else it closed while we stood at the gate: the next one is open
 
 
+@transaction.atomic
 def open_window(
     region: Region,
     *,
@@ -147,45 +160,61 @@ def open_window(
     reason: str = "",
 ) -> ClearingWindow:
     """
-    Open a window. Without a cutoff it takes the region's next scheduled opening, else the general duration;
-    without a mode the region's, else the general one.
+    Open a window, not before the region's last one ends. Without a cutoff it takes the schedule's next, else
+    the general duration; without a mode the region's, else the general one.
 
     Raises:
-        WindowAlreadyOpen, CutoffNotAhead
+        WindowAlreadyOpen, CutoffNotAhead, ScheduleNeverOpens
     """
-    opens_at = opens_at or at
-    cutoff_at = cutoff_at or _cutoff(region, opens_at)
+    row = schedules.lock(region)
+    holder = open_one(region)
+    if holder is not None:
+        raise WindowAlreadyOpen(region.value, holder.pk)
+    opens_at = opens_at or max(at, _end_of_last(region) or at)
+    cutoff_at = cutoff_at or _cutoff(row, opens_at)
     if cutoff_at <= opens_at:
         raise CutoffNotAhead(cutoff_at.isoformat())
     general = settings.CLEARING
-    row = RegionSchedule.objects.get(pk=region)
-    try:
-        with transaction.atomic():
-            window = ClearingWindow.objects.create(
-                region=region,
-                opens_at=opens_at,
-                cutoff_at=cutoff_at,
-                grace_seconds=general["GRACE_PERIOD_SECONDS"]
-                if row.grace_seconds is None
-                else row.grace_seconds,
-                netting_mode=netting_mode or row.netting_mode or general["NETTING_MODE"],
-                transfers=row.transfers,
-                max_obligations=general["MAX_OBLIGATIONS_PER_WINDOW"],
-                min_netting_efficiency_bps=round(general["MIN_NETTING_EFFICIENCY"] * 10_000),
-                auto_settle=general["AUTO_SETTLE"],
-                emergency_mode=emergency_mode,
-            )
-            partitions.create(window.pk)
-            aside.enter_due(_span(window))
-            move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
-            _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
-            outbox.append(window.pk, EventType.OPENED, at=at, reason=reason)
-    except IntegrityError as taken:
-        holder = ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
-        if holder is None:
-            raise
-        raise WindowAlreadyOpen(region.value, holder.pk) from taken
+    window = ClearingWindow.objects.create(
+        region=region,
+        opens_at=opens_at,
+        cutoff_at=cutoff_at,
+        grace_seconds=general["GRACE_PERIOD_SECONDS"] if row.grace_seconds is None else row.grace_seconds,
+        netting_mode=netting_mode or row.netting_mode or general["NETTING_MODE"],
+        transfers=row.transfers,
+        max_obligations=general["MAX_OBLIGATIONS_PER_WINDOW"],
+        min_netting_efficiency_bps=round(general["MIN_NETTING_EFFICIENCY"] * 10_000),
+        auto_settle=general["AUTO_SETTLE"],
+        emergency_mode=emergency_mode,
+    )
+    partitions.create(window.pk)
+    aside.enter_due(_span(row, window))
+    move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
+    _wait_until(row, None)
+    _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
+    outbox.append(window.pk, EventType.OPENED, at=at, reason=reason)
     return window
+
+
+@transaction.atomic
+def open_due(region: Region, *, at: datetime) -> ClearingWindow | None:
+    """
+    Return the region's open window; without one open the scheduled window that is due.
+
+    After an outage that is the one intake waited for, however long ago: none is left out. None: intake
+    waits, or the region opens by hand only.
+
+    Raises:
+        ScheduleNeverOpens
+    """
+    row = schedules.lock(region)
+    window = open_one(region)
+    if window is not None:
+        return window
+    if not row.is_enabled:
+        _wait_until(row, None)
+        return None
+    return _open_next(row, since=min(at, row.waits_until or at), at=at)
 
 
 @transaction.atomic
@@ -193,19 +222,21 @@ def begin_close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Cl
     """
     Stop intake: Open to Closing, and the next window of the schedule opens in the same transaction.
 
-    The next one begins where this one ends: at its cutoff when that has passed, else now.
+    The next one begins where this one ends: at its cutoff when that has passed, else now. Where the schedule
+    lets intake wait, the opening it waits for is noted instead.
 
     Raises:
         IllegalMove: it is not open.
+        ScheduleNeverOpens: nothing follows; the window stays open.
     """
+    row = schedules.lock(Region(window.region))
     window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
     move(window, to=WindowStatus.CLOSING, moves=WINDOW_MOVES, closing_at=at)
     closing = operations.create(window, OperationType.WINDOW_CLOSE, reason=reason)
     operations.start(closing, at=at)
     outbox.append(window.pk, EventType.CLOSING, at=at, reason=reason)
-    region = Region(window.region)
-    if _schedule(region) is not None:
-        open_window(region, at=at, opens_at=min(at, window.cutoff_at))
+    if row.is_enabled:
+        _open_next(row, since=min(at, window.cutoff_at), at=at)
     return window
 
 
@@ -277,29 +308,6 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
     return rolled
 
 
-def keep(region: Region, *, at: datetime) -> None:
-    """
-    Make the region's windows agree with the clock: open, close, start clearing, catching up after an outage.
-
-    Safe to run twice at once: every move is guarded, and who comes second leaves it to the first.
-    """
-    schedule = _schedule(region)
-    try:
-        window = ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
-        if window is None and schedule is not None:
-            opens_at, cutoff_at = calendar.slot(schedule, at=at)
-            last = ClearingWindow.objects.filter(region=region).order_by("-opens_at").first()
-            if last is not None:
-                opens_at = max(opens_at, min(at, last.closing_at or at))
-            window = open_window(region, at=at, opens_at=opens_at, cutoff_at=cutoff_at)
-        while window is not None and window.cutoff_at <= at:
-            begin_close(window, at=at)
-            window = ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
-        _finish_due(region, at=at)
-    except (IllegalMove, WindowAlreadyOpen) as overtaken:
-        logger.info("another tick was first: %s", overtaken)
-
-
 def _move_surplus_on(window: ClearingWindow, *, at: datetime) -> None:
     """
     Move what the window may not hold to the region's accepting one, or park it until there is one.
@@ -335,26 +343,6 @@ def _move_surplus_on(window: ClearingWindow, *, at: datetime) -> None:
     )
 
 
-def _finish_due(region: Region, *, at: datetime) -> None:
-    """Seal windows whose grace has passed, and start clearing them; a second run is the sweep's to start."""
-    live = ClearingWindow.objects.filter(region=region).order_by("id")
-    for window in live.filter(status=WindowStatus.CLOSING):
-        if _grace_ends_at(window) <= at:
-            finish_close(window, at=at)
-    for window in live.filter(status=WindowStatus.CLOSED).exclude(operations__in=operations.clearings()):
-        if _grace_ends_at(window) <= at:
-            try:
-                pipeline.clear(window, at=at)
-            except Conflict as overtaken:
-                logger.info("window %s: %s", window.pk, overtaken)
-
-
-def _grace_ends_at(window: ClearingWindow) -> datetime:
-    """From the cutoff, or from an earlier close by hand: whoever closed it may start it first."""
-    assert window.closing_at is not None, "a window past intake has its closing moment"
-    return min(window.cutoff_at, window.closing_at) + timedelta(seconds=window.grace_seconds)
-
-
 def _record(
     window: ClearingWindow, operation_type: OperationType, *, at: datetime, reason: str
 ) -> AtomicOperation:
@@ -365,22 +353,46 @@ def _record(
     return operation
 
 
-def _schedule(region: Region) -> Schedule | None:
-    """Return the region's schedule, or None if it opens by hand only."""
-    row = RegionSchedule.objects.filter(region=region, is_enabled=True).first()
-    return Schedule(row.time_zone, tuple(row.opening_times)) if row else None
+def _open_next(row: RegionSchedule, *, since: datetime, at: datetime) -> ClearingWindow | None:
+    """
+    Open the scheduled window around *since*, or the next one if it has begun by *at*; else let intake wait.
+
+    It never begins before the last one ended, whatever the clock says: windows do not overlap.
+    """
+    region, schedule = Region(row.region), schedules.read(row)
+    ended_at = _end_of_last(region)
+    since = max(since, ended_at or since)
+    slot = calendar.following(schedule, at=since)
+    if slot.opens_at > max(since, at):
+        _wait_until(row, slot.opens_at)
+        return None
+    opens_at = max(slot.opens_at, ended_at or slot.opens_at)
+    return open_window(region, at=at, opens_at=opens_at, cutoff_at=slot.cutoff_at)
 
 
-def _span(window: ClearingWindow) -> Span:
+def _end_of_last(region: Region) -> datetime | None:
+    """Return where the region's last window ended or will: its cutoff, or the moment it was closed before."""
+    last = ClearingWindow.objects.filter(region=region).order_by("-opens_at").first()
+    if last is None:
+        return None
+    return max(last.opens_at + INSTANT, min(last.closing_at or last.cutoff_at, last.cutoff_at))
+
+
+def _wait_until(row: RegionSchedule, opening: datetime | None) -> None:
+    if row.waits_until != opening:
+        RegionSchedule.objects.filter(pk=row.pk).update(waits_until=opening)
+
+
+def _span(row: RegionSchedule, window: ClearingWindow) -> Span:
     """Tell waiting obligations which window this is."""
-    region = Region(window.region)
-    schedule = _schedule(region)
-    following = calendar.next_opening(schedule, after=window.cutoff_at) if schedule else None
-    return Span(window.pk, region, window.cutoff_at, following)
+    next_cutoff_at = (
+        calendar.following(schedules.read(row), at=window.cutoff_at).cutoff_at if row.is_enabled else None
+    )
+    return Span(window.pk, Region(window.region), window.cutoff_at, next_cutoff_at)
 
 
-def _cutoff(region: Region, opens_at: datetime) -> datetime:
-    schedule = _schedule(region)
-    if schedule is None:
+def _cutoff(row: RegionSchedule, opens_at: datetime) -> datetime:
+    if not row.is_enabled:
         return opens_at + timedelta(hours=settings.CLEARING["WINDOW_DURATION_HOURS"])
-    return calendar.next_opening(schedule, after=opens_at)
+    slot = calendar.following(schedules.read(row), at=opens_at)
+    return slot.cutoff_at if slot.opens_at <= opens_at else slot.opens_at

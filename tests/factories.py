@@ -47,7 +47,6 @@ DAY = """
 """
 
 _numbers = count(1)
-_minutes = count(1)
 
 
 def participant(code: str = A) -> Participant:
@@ -72,8 +71,10 @@ def circle(balance_minor: int = 1_000_00, *, codes: Iterable[str] = (A, B, C)) -
 
 
 def window(region: Region = BY_HAND, *, opens_at: datetime | None = None, **fields: Any) -> ClearingWindow:
-    """Open a window; each opens a minute after the one made before, for six hours."""
-    opens_at = opens_at or AT + timedelta(minutes=next(_minutes))
+    """Open a window for six hours; each opens a minute after the region's last one has ended."""
+    last = ClearingWindow.objects.filter(region=region).order_by("-opens_at").first()
+    ended_at = min(last.closing_at or last.cutoff_at, last.cutoff_at) if last else AT
+    opens_at = opens_at or max(ended_at, last.opens_at if last else AT) + timedelta(minutes=1)
     cutoff_at = fields.pop("cutoff_at", None) or opens_at + timedelta(hours=6)
     opened = windows.open_window(region, at=opens_at, opens_at=opens_at, cutoff_at=cutoff_at, reason="test")
     if fields:

@@ -1,5 +1,6 @@
 """When windows open and when Beat knocks: what an operator may set."""
 
+from calendar import day_abbr
 from typing import Any
 
 from django.contrib import admin
@@ -30,15 +31,19 @@ class RegionScheduleAdmin(Admin):
         "region",
         "time_zone",
         "times",
-        "grace_seconds",
+        "closes_at",
+        "days",
+        "when_closed",
         "netting_mode",
-        "transfers",
         "is_enabled",
     )
     fields = (
         "region",
         "time_zone",
         "opening_times",
+        "closes_at",
+        "when_closed",
+        "weekdays",
         "grace_seconds",
         "netting_mode",
         "transfers",
@@ -51,6 +56,17 @@ class RegionScheduleAdmin(Admin):
     def times(self, schedule: RegionSchedule) -> str:
         """Local times of day."""
         return ", ".join(f"{opening:%H:%M}" for opening in schedule.opening_times)
+
+    @admin.display(description="weekdays")
+    def days(self, schedule: RegionSchedule) -> str:
+        """Short names of the days that have openings."""
+        return (
+            ", ".join(day_abbr[day - 1] for day in schedule.weekdays) if len(schedule.weekdays) < 7 else "all"
+        )
+
+    def save_model(self, request: HttpRequest, obj: RegionSchedule, form: Any, change: bool) -> None:
+        """Write what was changed and no more: the engine writes to the row, too."""
+        obj.save(update_fields=form.changed_data)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never: every region has its schedule from the start."""

@@ -12,7 +12,8 @@ from clearing.models.netting import (
 )
 from clearing.models.obligations import Obligation, ObligationKey, RollOn, SetAside
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
-from clearing.models.windows import ClearingWindow, RegionSchedule, WindowMetrics
+from clearing.models.schedules import RegionSchedule
+from clearing.models.windows import ClearingWindow, WindowMetrics
 
 __all__ = [
     "ApiToken",

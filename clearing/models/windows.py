@@ -1,56 +1,11 @@
-"""Clearing windows, the schedule that opens and closes them, and what was measured of each."""
+"""Clearing windows, and what was measured of each."""
 
-from zoneinfo import available_timezones
-
-from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from clearing.states import NettingMode, Region, Transfers, WindowStatus
 from clearing_project.constraints import choices_check
-
-
-class RegionSchedule(models.Model):
-    """When a region's windows open, in its own time zone; each closes where the next one opens."""
-
-    region = models.CharField(max_length=16, choices=Region.choices, primary_key=True)
-    time_zone = models.CharField(max_length=64, help_text="IANA name, such as Asia/Dubai")
-    opening_times = ArrayField(models.TimeField(), help_text="local times of day, comma separated")
-    grace_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="between cutoff and close; empty: the general setting"
-    )
-    netting_mode = models.CharField(
-        max_length=16,
-        choices=NettingMode.choices,
-        blank=True,
-        default="",
-        help_text="empty: the general setting",
-    )
-    transfers = models.CharField(
-        max_length=8, choices=Transfers.choices, default=Transfers.AGENT, db_default="agent"
-    )
-    is_enabled = models.BooleanField(default=True)
-
-    class Meta:
-        ordering = ["region"]
-        constraints = [
-            choices_check("region", Region),
-            choices_check("transfers", Transfers, name="schedule_transfers"),
-            models.CheckConstraint(
-                name="schedule_netting_mode", condition=Q(netting_mode__in=["", *NettingMode.values])
-            ),
-            models.CheckConstraint(name="schedule_has_openings", condition=Q(opening_times__len__gt=0)),
-        ]
-
-    def __str__(self) -> str:
-        return self.region
-
-    def clean(self) -> None:
-        """Refuse a time zone that the IANA data does not know."""
-        if self.time_zone not in available_timezones():
-            raise ValidationError({"time_zone": "Not an IANA time zone."})
 
 
 class ClearingWindow(models.Model):

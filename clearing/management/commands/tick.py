@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from clearing import windows
+from clearing import clockwork
 from clearing.states import Region
 
 
@@ -14,4 +14,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for region in Region:
-            windows.keep(region, at=timezone.now())
+            clockwork.keep(region, at=timezone.now())

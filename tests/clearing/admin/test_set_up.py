@@ -1,6 +1,7 @@
 """What an operator may enter: participants, currencies, floors, schedules, tokens."""
 
 import re
+from datetime import time
 from typing import Any
 
 import pytest
@@ -159,19 +160,66 @@ def test_an_account_is_opened_empty(superuser: Client) -> None:
     assert (account.balance_minor, account.floor_minor) == (0, -10_00)
 
 
-def test_a_schedule_is_changed_and_checked(superuser: Client) -> None:
-    fields = {"opening_times": "09:00,17:00", "transfers": "agent", "netting_mode": ""}
+SCHEDULE = {
+    "time_zone": "Europe/Paris",
+    "opening_times": "17:00,09:00",
+    "closes_at": "",
+    "when_closed": "span",
+    "weekdays": "1,2,3,4,5",
+    "transfers": "agent",
+    "netting_mode": "",
+}
 
-    wrong = post(superuser, "clearing_regionschedule_change", "Europe", time_zone="Mars/Base", **fields)
-    post(superuser, "clearing_regionschedule_change", "Europe", time_zone="Europe/Paris", **fields)
 
-    assert "time_zone" in errors(wrong)
+def test_a_schedule_is_changed_and_put_in_order(superuser: Client) -> None:
+    post(superuser, "clearing_regionschedule_change", "Europe", **SCHEDULE)
+
     schedule = RegionSchedule.objects.get(region="Europe")
-    assert (schedule.time_zone, len(schedule.opening_times), schedule.is_enabled) == (
-        "Europe/Paris",
-        2,
-        False,
-    )
+    assert (schedule.time_zone, schedule.is_enabled) == ("Europe/Paris", False)
+    assert schedule.opening_times == [time(9), time(17)]
+    assert schedule.weekdays == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("time_zone", {"time_zone": "Mars/Base"}),
+        ("opening_times", {"opening_times": "09:00,09:00"}),
+        ("opening_times", {"opening_times": ""}),
+        ("opening_times", {"opening_times": "25:00"}),
+        ("weekdays", {"weekdays": "0,1"}),
+        ("weekdays", {"weekdays": "1,8"}),
+        ("weekdays", {"weekdays": "1,1"}),
+        ("weekdays", {"weekdays": ""}),
+        ("closes_at", {"closes_at": "12:00"}),
+        ("closes_at", {"when_closed": "wait"}),
+        ("when_closed", {"when_closed": "sometimes"}),
+    ],
+)
+def test_a_schedule_that_no_day_can_follow_is_refused(
+    superuser: Client, field: str, fields: dict[str, str]
+) -> None:
+    answer = post(superuser, "clearing_regionschedule_change", "Europe", **{**SCHEDULE, **fields})
+
+    assert field in errors(answer)
+    assert RegionSchedule.objects.get(region="Europe").time_zone == "Europe/Brussels"
+
+
+def test_what_intake_waits_for_is_not_lost_to_an_open_page(
+    superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine writes to the row between the page's reading it and its saving it."""
+    save, at = RegionSchedule.save, factories.AT
+
+    def late(row: RegionSchedule, **options: Any) -> None:
+        RegionSchedule.objects.filter(pk=row.pk).update(waits_until=at)
+        save(row, **options)
+
+    monkeypatch.setattr(RegionSchedule, "save", late)
+    post(superuser, "clearing_regionschedule_change", "Europe", **SCHEDULE)
+
+    schedule = RegionSchedule.objects.get(region="Europe")
+    assert (schedule.time_zone, schedule.waits_until) == ("Europe/Paris", at)
 
 
 def test_a_token_is_shown_once_and_kept_as_a_digest(superuser: Client) -> None:
