@@ -23,7 +23,7 @@ DROP TYPE clearing_region_range;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("clearing", "0004_set_aside"),
+        ("clearing", "0005_corrections"),
     ]
 
     operations = [
