@@ -14,7 +14,7 @@ SEED ?= 1
 RUNS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo stack test chaos check bench proto lock clean
+.PHONY: help setup setup-dev demo stack test chaos check sbom bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -40,9 +40,16 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 	$(PY) -m mypy
 	$(PY) $(VENV)/bin/lint-imports
 	$(PY) manage.py check --fail-level WARNING
+	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	  $(PY) manage.py check --deploy --fail-level WARNING
+	$(PY) -m bandit --quiet --recursive clearing clearing_project netting settlement -c pyproject.toml
+	$(PY) $(VENV)/bin/pip-licenses --from=mixed --python=$(PY) > /dev/null
 	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(if $(TESTED),,$(PY) -m pytest)
+
+sbom: setup-dev ## write sbom.json (CycloneDX): every package of a deployment, with its hashes
+	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-file sbom.json
 
 bench: setup-dev ## measure against the floors; SIZES=10000,100000 to change the sizes
 	@$(PY) -m bench $(ARGS)

@@ -1,6 +1,7 @@
 """The servers of a benchmark: embedded ones that keep what they are told, in a directory of their own."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -47,6 +48,8 @@ class Servers:
             raise
         os.environ["BROKER_URL"] = os.environ["REDIS_URL"]
         os.environ["DATA_DIR"] = str(self.directory)
+        os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
+        os.environ["HTTPS"] = "false"
         os.environ.update(SETTINGS)
         return self
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import environ
 
-from clearing_project import logs
+from clearing_project import logs, security
 from clearing_project.stack.runtime import fill_environment
 
 if sys.flags.optimize:
@@ -19,10 +19,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data")))
 
 DEBUG = env.bool("DEBUG", default=False)
-INSECURE_SECRET_KEY = "insecure-only-for-embedded-servers-on-this-machine"  # noqa: S105
-SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
+SECRET_KEY = security.secret_key(env, debug=DEBUG)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+globals().update(security.https(env, debug=DEBUG))
+SESSION_COOKIE_AGE = 12 * 3600
+X_FRAME_OPTIONS = "DENY"
 
 HTTP_HOST = env.str("HTTP_HOST", default="127.0.0.1")
 HTTP_PORT = env.int("HTTP_PORT", default=8085)
@@ -50,6 +52,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "clearing.api.middleware.with_request_id",
     "django.middleware.security.SecurityMiddleware",
+    "clearing_project.csp.PolicyByPath",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "clearing.api.middleware.without_trailing_slash",

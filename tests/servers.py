@@ -1,6 +1,7 @@
 """The servers of a test session: embedded ones, unless the environment names others."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ class Servers:
             os.environ[server.variable] = server.url
         os.environ.setdefault("BROKER_URL", os.environ["REDIS_URL"])
         os.environ["DATA_DIR"] = str(self.directory)
+        os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
+        os.environ["HTTPS"] = "false"
 
     def stop(self) -> None:
         """Stop what was started and delete its data. May be repeated."""

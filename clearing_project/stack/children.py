@@ -57,6 +57,7 @@ class Site:
             **self.servers,
             "DATA_DIR": str(self.directory),
             "SECRET_KEY": os.environ.get("SECRET_KEY") or secret(self.directory, "django"),
+            "HTTPS": os.environ.get("HTTPS", "false"),  # a stack is reached on this machine, without a proxy
             "HTTP_HOST": self.http_host,
             "HTTP_PORT": str(self.http_port),
             "GRPC_PORT": str(self.grpc_port),

@@ -26,7 +26,7 @@ from clearing_project.stack.processes import LAUNCH, Process, end_left_behind
 from clearing_project.stack.secret import private_write, secret
 from clearing_project.stack.servers import HOST, EmbeddedServer, ProgramMissing
 
-RELOCATED = Path("/var/tmp")  # noqa: S108  names in it are unguessable and checked for their owner
+RELOCATED = Path("/var/tmp")  # nosec B108  # noqa: S108  names in it are unguessable and checked for their owner
 PREFIX = "clearing-postgres-"
 UNPRIVILEGED = "nobody"
 ROLE = DATABASE = "clearing"

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import secrets
 import shutil
 import signal
 import tempfile
@@ -61,6 +62,7 @@ class Cluster:
             server.start()
         os.environ.update({server.variable: server.url for server in self.servers})
         os.environ.update({"BROKER_URL": self.redis.url, "DATA_DIR": str(self.directory), **SETTINGS})
+        os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
         os.environ.update(HURRIED if self.hurried else {})
         os.environ.pop("CLEARING_FAULTS", None)  # faults are for the engine, not for its tormentor
 
