@@ -136,6 +136,14 @@ class AsideStatus(models.TextChoices):
     CANCELLED = "Cancelled"
 
 
+class Act(models.TextChoices):
+    """What somebody did to one obligation."""
+
+    CANCELLED = "Cancelled"
+    HELD = "Held"
+    RELEASED = "Released"
+
+
 class EventType(models.TextChoices):
     """What happened to a window."""
 

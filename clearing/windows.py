@@ -17,13 +17,12 @@ from django.conf import settings
 from django.db import transaction
 
 from clearing import aside, calendar, operations, partitions, schedules
-from clearing.aside import Span
+from clearing.aside import Span, Surplus
 from clearing.events import outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
-    Arrival,
     EventType,
     NettingMode,
     OperationStatus,
@@ -148,6 +147,19 @@ def enter(region: Region, *, at: datetime) -> ClearingWindow:
             return window  # else it closed while we stood at the gate: the next one is open
 
 
+def is_past_cutoff(window: ClearingWindow, *, at: datetime) -> bool:
+    """Whether nothing of the window may change any more; one opened by hand accepts until it is closed."""
+    is_due = window.cutoff_at <= at and schedules.of(Region(window.region)) is not None
+    return is_due or window.status != WindowStatus.OPEN
+
+
+def span(window: ClearingWindow) -> Span:
+    """Tell waiting obligations which window this is."""
+    schedule = schedules.of(Region(window.region))
+    next_cutoff_at = calendar.following(schedule, at=window.cutoff_at).cutoff_at if schedule else None
+    return Span(window.pk, Region(window.region), window.cutoff_at, next_cutoff_at)
+
+
 @transaction.atomic
 def open_window(
     region: Region,
@@ -188,7 +200,7 @@ def open_window(
         emergency_mode=emergency_mode,
     )
     partitions.create(window.pk)
-    aside.enter_due(_span(row, window))
+    aside.enter_due(span(window))
     move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
     _wait_until(row, None)
     _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
@@ -251,11 +263,13 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
         IllegalMove: it is not closing.
     """
     partitions.shut_gate(window.pk)
+    surplus = _surplus(get(window.pk), at=at)
     window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
-    if window.status == WindowStatus.CLOSING:
-        _move_surplus_on(window, at=at)
+    if surplus is not None and window.status == WindowStatus.CLOSING:
+        aside.move_on(surplus, at=at)
     move(window, to=WindowStatus.CLOSED, moves=WINDOW_MOVES, closed_at=at)
     partitions.seal(window.pk)
+    aside.report_held(window.pk, region=Region(window.region))
     closing = window.operations.get(operation_type=OperationType.WINDOW_CLOSE)
     move(closing, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
     outbox.append(window.pk, EventType.CLOSED, at=at)
@@ -308,39 +322,19 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
     return rolled
 
 
-def _move_surplus_on(window: ClearingWindow, *, at: datetime) -> None:
+def _surplus(window: ClearingWindow, *, at: datetime) -> Surplus | None:
     """
-    Move what the window may not hold to the region's accepting one, or park it until there is one.
+    Find what the window may not hold, and the region's accepting window with its gate passed, if any.
 
-    The next window takes it in whatever it holds itself: its own close decides again.
+    Before the window itself is locked: the next is found under the lock on the schedule, which comes first.
     """
     first_id = partitions.first_surplus(window.pk, kept_max=window.max_obligations)
     if first_id is None:
-        return
-    region = Region(window.region)
-    target: ClearingWindow | None = None
+        return None
     try:
-        target = enter(region, at=at)
+        return Surplus(window, first_id, enter(Region(window.region), at=at))
     except NoAcceptingWindow:
-        count = aside.park_surplus(window.pk, first_id=first_id, region=region, at=at)
-    else:
-        count = partitions.move_surplus(window.pk, first_id=first_id, target_id=target.pk)
-    rolled = RollOn.objects.create(
-        source=window,
-        target=target,
-        kind=Arrival.OVERFLOW,
-        reason=f"more than {window.max_obligations} obligations",
-        obligations_count=count,
-        rolled_at=at,
-    )
-    outbox.append(
-        window.pk,
-        EventType.OVERFLOWED,
-        at=at,
-        reason=rolled.reason,
-        rolled_on_to_window_id=rolled.target_id,
-        obligations_count=count,
-    )
+        return Surplus(window, first_id, None)
 
 
 def _record(
@@ -381,14 +375,6 @@ def _end_of_last(region: Region) -> datetime | None:
 def _wait_until(row: RegionSchedule, opening: datetime | None) -> None:
     if row.waits_until != opening:
         RegionSchedule.objects.filter(pk=row.pk).update(waits_until=opening)
-
-
-def _span(row: RegionSchedule, window: ClearingWindow) -> Span:
-    """Tell waiting obligations which window this is."""
-    next_cutoff_at = (
-        calendar.following(schedules.read(row), at=window.cutoff_at).cutoff_at if row.is_enabled else None
-    )
-    return Span(window.pk, Region(window.region), window.cutoff_at, next_cutoff_at)
 
 
 def _cutoff(row: RegionSchedule, opens_at: datetime) -> datetime:

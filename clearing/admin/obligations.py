@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from clearing.admin.acts import ActingAdmin
 from clearing.admin.filters import ObligationsOfWindow
-from clearing.models import Obligation, ObligationKey, RollOn, SetAside
+from clearing.models import HeldTotal, Obligation, ObligationAct, ObligationKey, RollOn, SetAside
 from settlement.admin.base import (
     ChangeList,
     LargeAdmin,
@@ -30,7 +31,7 @@ class ObligationList(ChangeList):
 
 
 @admin.register(Obligation)
-class ObligationAdmin(LargeAdmin):
+class ObligationAdmin(ActingAdmin, LargeAdmin):
     """Obligations of one window, the latest first. The search takes a whole reference or a public id."""
 
     list_display = ("id", "reference", "payer", "payee", "amount", "due_date", "submitter", "submitted")
@@ -50,6 +51,7 @@ class ObligationAdmin(LargeAdmin):
         "submitter",
         "submitted",
     )
+    actions = ("cancel", "hold")
     ordering = ("-id",)
     search_fields = ("reference",)
     search_help_text = "A whole reference within the window, or an obligation's public id in any window"
@@ -89,7 +91,7 @@ class ObligationAdmin(LargeAdmin):
 
 
 @admin.register(SetAside)
-class SetAsideAdmin(LargeAdmin):
+class SetAsideAdmin(ActingAdmin, LargeAdmin):
     """Obligations in no window, the latest first. The search takes a whole reference or a public id."""
 
     list_display = ("id", "state", "reference", "payer", "payee", "amount", "due_date", "reason", "since")
@@ -114,6 +116,7 @@ class SetAsideAdmin(LargeAdmin):
         "submitter",
         "submitted",
     )
+    actions = ("cancel", "hold", "release")
     ordering = ("-id",)
     search_fields = ("reference",)
     search_help_text = "A whole reference or a public id"
@@ -165,3 +168,39 @@ class RollOnAdmin(ReadOnlyAdmin):
     fields = ("kind", "source_link", "target_link", "obligations_count", "rolled", "reason")
     source_link, target_link = link_column("source", "moved on from"), link_column("target", "moved on to")
     rolled = moment_column("rolled_at")
+
+
+@admin.register(ObligationAct)
+class ObligationActAdmin(LargeAdmin):
+    """Who cancelled, held or released which obligation, the latest first. The search takes a public id."""
+
+    list_display = ("id", "act", "key", "by", "reason", "done")
+    list_filter = ("act",)
+    fields = ("act", "key", "by", "party", "reason", "window_id", "done")
+    ordering = ("-id",)
+    search_fields = ("=key",)
+    search_help_text = "A whole public id"
+    done = moment_column("at")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look the id up by its index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(key=UUID(term)), False
+        except ValueError:
+            return queryset.none(), False
+
+
+@admin.register(HeldTotal)
+class HeldTotalAdmin(ReadOnlyAdmin):
+    """What was held back at each window's close."""
+
+    list_display = ("id", "window_link", "obligations_count", "gross")
+    list_select_related = ("window", "currency")
+    fields = ("window_link", "obligations_count", "gross")
+    ordering = ("-id",)
+    window_link, gross = link_column("window"), amount_column("gross_minor")

@@ -14,6 +14,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Windows", "clearing_clearingwindow", "schedule"),
             ("Obligations", "clearing_obligation", "receipt_long"),
             ("Obligations set aside", "clearing_setaside", "front_hand"),
+            ("Acts on obligations", "clearing_obligationact", "gavel"),
+            ("Held at closes", "clearing_heldtotal", "pan_tool"),
             ("Operations", "clearing_atomicoperation", "sync"),
             ("Netting results", "clearing_nettingresult", "compress"),
             ("Net positions", "clearing_multilateralposition", "balance"),

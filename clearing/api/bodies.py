@@ -60,6 +60,12 @@ class Correct(Struct, forbid_unknown_fields=True):
     instructions: Annotated[list[UUID], Meta(min_length=1, max_length=CHOSEN_MAX)] | None = None
 
 
+class ActOn(Struct, forbid_unknown_fields=True):
+    """Cancel, hold or release an obligation."""
+
+    reason: str
+
+
 class RollBack(Struct, forbid_unknown_fields=True):
     """Undo the window's live clearing run."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from clearing import models, queries
 from clearing.api import obligation_wire
-from clearing.states import Arrival, ObligationState, WindowStatus
+from clearing.states import Act, Arrival, ObligationState, WindowStatus
 from netting.money import format_minor
 from settlement import models as settlement
 
@@ -25,7 +25,14 @@ def obligation_detail(
         arrival=Arrival(row.arrival) if row.arrival else None,
         not_before=row.not_before,
         aside=_aside(row) if isinstance(row, models.SetAside) else None,
+        acts=[_act(each) for each in models.ObligationAct.objects.filter(key=row.key)],
         discharge=None if found is None else _discharge(row, found, own),
+    )
+
+
+def _act(row: models.ObligationAct) -> obligation_wire.ObligationAct:
+    return obligation_wire.ObligationAct(
+        act=Act(row.act), by=row.by, reason=row.reason, window_id=row.window_id, at=row.at
     )
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from clearing.api.wire import Amount, Code, CurrencyCode
 from clearing.queries import Through
-from clearing.states import Arrival, ObligationState, WindowStatus
+from clearing.states import Act, Arrival, ObligationState, WindowStatus
 
 
 class Obligation(Struct):
@@ -66,6 +66,16 @@ class Aside(Struct):
     expected_at: datetime | None
 
 
+class ObligationAct(Struct):
+    """What somebody did to the obligation."""
+
+    act: Act
+    by: str
+    reason: str
+    window_id: int | None
+    at: datetime
+
+
 class ObligationDetail(Obligation):
     """
     An obligation with its discharge, null until its window is netted.
@@ -78,17 +88,23 @@ class ObligationDetail(Obligation):
     arrival: Arrival | None
     not_before: datetime | None
     aside: Aside | None
+    acts: list[ObligationAct]
     discharge: Discharge | None
 
 
 class IntakeItem(Struct, omit_defaults=True):
-    """What became of one item: with its id, or with the code of what is wrong and that error's fields."""
+    """
+    What became of one item: with its id, or with the code of what is wrong and that error's fields.
+
+    *state* is there when the obligation is in no window: *window_id* is null then.
+    """
 
     index: int
     reference: str
     status: str
     id: UUID | None = None
     window_id: int | None = None
+    state: ObligationState | None = None
     code: str = ""
     message: str = ""
 

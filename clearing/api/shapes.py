@@ -120,6 +120,7 @@ def result(row: models.ClearingWindow, *, own: settlement.Participant | None = N
         positions=[position(each) for each in positions[:LIMIT_MAX]],
         instructions_count=found.instructions_count if own is None else batch.count(),
         instructions=[instruction(each, window_id=row.pk) for each in batch[:LIMIT_MAX]],
+        held=[_held(each) for each in row.held_totals.select_related("currency")] if own is None else [],
         errors=[run_error(each, is_told=own is None) for each in found.errors],
         processing_time_ms=found.processing_ms,
     )
@@ -270,6 +271,11 @@ def participant_detail(
 ) -> wire.ParticipantDetail:
     """Show a participant with its accounts."""
     return wire.ParticipantDetail(**_participant(row), accounts=[account(each) for each in accounts])
+
+
+def _held(row: models.HeldTotal) -> wire.Traffic:
+    currency = row.currency.code
+    return wire.Traffic(currency, row.obligations_count, format_minor(int(row.gross_minor), currency))
 
 
 def _window(row: models.ClearingWindow) -> dict[str, Any]:

@@ -170,7 +170,8 @@ class Result(Struct):
     What clearing a window gave.
 
     *status* is null while the window has not come to an end. *positions* and *instructions* are the
-    first thousand; all of them are at the window's own lists. A participant sees its own alone.
+    first thousand; all of them are at the window's own lists. A participant sees its own alone. *held* is
+    what was disputed in the region at the window's close and no part of it; staff see it.
     """
 
     window_id: int
@@ -183,6 +184,7 @@ class Result(Struct):
     positions: list[Position]
     instructions_count: int
     instructions: list[Instruction]
+    held: list[Traffic]
     errors: list[RunError]
     processing_time_ms: int | None
 

@@ -10,7 +10,14 @@ from clearing.models.netting import (
     NettingResult,
     ResidualPair,
 )
-from clearing.models.obligations import Obligation, ObligationKey, RollOn, SetAside
+from clearing.models.obligations import (
+    HeldTotal,
+    Obligation,
+    ObligationAct,
+    ObligationKey,
+    RollOn,
+    SetAside,
+)
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
 from clearing.models.schedules import RegionSchedule
 from clearing.models.windows import ClearingWindow, WindowMetrics
@@ -24,10 +31,12 @@ __all__ = [
     "Dispatch",
     "FrozenSet",
     "GrossPair",
+    "HeldTotal",
     "IdempotencyRecord",
     "MultilateralPosition",
     "NettingResult",
     "Obligation",
+    "ObligationAct",
     "ObligationKey",
     "RegionSchedule",
     "ResidualPair",

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from clearing.models.windows import ClearingWindow
-from clearing.states import Arrival, AsideStatus, Region
+from clearing.states import Act, Arrival, AsideStatus, Region
 from clearing_project.constraints import choices_check
 from settlement.models import Currency, Participant
 
@@ -72,6 +72,13 @@ class SetAside(Owed):
     status = models.CharField(max_length=16, choices=AsideStatus.choices)
     reason = models.TextField()
     by = models.CharField(max_length=150, help_text="who set it aside; empty: the engine, by rule")
+    party = models.ForeignKey(
+        Participant,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="whose act it was, if one's",
+    )
     aside_at = models.DateTimeField()
     expected_at = models.DateTimeField(null=True, help_text="when its window should open, if that is known")
     due_by = models.DateTimeField(null=True, help_text="end of its due date in the region's time zone")
@@ -93,6 +100,47 @@ class SetAside(Owed):
 
     def __str__(self) -> str:
         return f"{self.status} {self.reference}"
+
+
+class ObligationAct(models.Model):
+    """Who cancelled, held or released an obligation, when and why; written with the act, never changed."""
+
+    obligation_id = models.BigIntegerField()
+    key = models.UUIDField(db_index=True)
+    act = models.CharField(max_length=16, choices=Act.choices)
+    reason = models.TextField()
+    by = models.CharField(max_length=150)
+    party = models.ForeignKey(Participant, on_delete=models.PROTECT, null=True, related_name="+")
+    window_id = models.BigIntegerField(null=True, help_text="which it left or entered; empty: none")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = "act on an obligation"
+        verbose_name_plural = "acts on obligations"
+        constraints = [choices_check("act", Act, name="obligation_act")]
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.by}"
+
+
+class HeldTotal(models.Model):
+    """What was held back in a window's region when the window closed, by currency: no part of its netting."""
+
+    window = models.ForeignKey(ClearingWindow, on_delete=models.PROTECT, related_name="held_totals")
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, related_name="+")
+    obligations_count = models.BigIntegerField()
+    gross_minor = models.DecimalField(max_digits=38, decimal_places=0, help_text="may exceed 64 bits")
+
+    class Meta:
+        ordering = ["currency"]
+        constraints = [
+            models.UniqueConstraint(fields=["window", "currency"], name="one_held_total_per_currency"),
+            models.CheckConstraint(name="held_total_not_empty", condition=Q(obligations_count__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.obligations_count} held at the close of {self.window}"
 
 
 class ObligationKey(models.Model):

@@ -1,6 +1,6 @@
 """Intake of obligations: screened in memory, copied into the accepting window's partition, never lost."""
 
-from clearing.obligations import rows
+from clearing.obligations import acts, rows
 from clearing.obligations.intake import submit
 from clearing.obligations.items import (
     BATCH_MAX,
@@ -22,6 +22,7 @@ __all__ = [
     "Outcome",
     "OutcomeStatus",
     "Submission",
+    "acts",
     "rows",
     "submit",
 ]

@@ -20,7 +20,7 @@ from clearing.obligations.items import (
     TooManyItems,
 )
 from clearing.obligations.screen import Fault, screen
-from clearing.obligations.store import Known, store
+from clearing.obligations.store import Found, Known, store
 from clearing.states import Region
 from settlement import participants
 
@@ -85,8 +85,8 @@ def _compare(items: dict[int, Item], known: Known, faults: dict[int, Fault]) -> 
     if not known:
         return
     for index, item in items.items():
-        if item.key in known and known[item.key][1] != item.body:
-            faults[index] = _conflict(item, known[item.key][1])
+        if item.key in known and known[item.key].body != item.body:
+            faults[index] = _conflict(item, known[item.key].body)
 
 
 BODY = ("payer_id", "payee_id", "currency_id", "amount_minor", "priority", "due_date", "link")
@@ -130,6 +130,11 @@ def _rejected(index: int, reference: str, fault: Fault) -> Outcome:
     )
 
 
+def _whereabouts(found: Found | None) -> dict[str, Any] | None:
+    """Say why a known obligation is in no window."""
+    return {"state": found.state} if found is not None and found.state else None
+
+
 def _outcomes(
     submissions: Sequence[Submission],
     items: dict[int, Item],
@@ -157,7 +162,8 @@ def _outcomes(
                 submission.reference,
                 OutcomeStatus.ACCEPTED if is_new else OutcomeStatus.DUPLICATE,
                 key=item.key,
-                window_id=known[item.key][0] if item.key in known else window_id,
+                window_id=known[item.key].window_id if item.key in known else window_id,
+                details=_whereabouts(known.get(item.key)),
             )
         )
     return outcomes

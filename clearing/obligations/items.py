@@ -97,13 +97,16 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
                 "message": self.message,
                 **(self.details or {}),
             }
-        return {
+        wire = {
             "index": self.index,
             "reference": self.reference,
             "status": self.status.value,
             "id": _dashed(self.key),
             "window_id": self.window_id,
         }
+        if self.details is not None:
+            wire |= self.details
+        return wire
 
 
 def _dashed(key: bytes) -> str:

@@ -9,7 +9,7 @@ order of their ids and so of their discharge.
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -23,7 +23,15 @@ from clearing.obligations.items import BATCH_MAX, Item
 LOOKS_MAX = 5
 ASIDE = "clearing_setaside"
 
-Known = dict[bytes, tuple[int | None, tuple[Any, ...]]]  # key -> its window, if any, and its stored body
+Known = dict[bytes, "Found"]
+
+
+class Found(NamedTuple):
+    """Where the obligation of a known key is, and its body; *state* is empty while it is in a window."""
+
+    window_id: int | None
+    body: tuple[Any, ...]
+    state: str
 
 
 def store(window_id: int, items: Sequence[Item], *, submitter: str, at: datetime) -> Known:
@@ -78,9 +86,11 @@ def _find(keys: list[bytes]) -> Known:
             places[window_id].append(obligation_id)
         with connection.cursor() as cursor:
             for window_id, ids in places.items():
-                table = ASIDE if window_id is None else partitions.name(window_id)
-                cursor.execute(FIND.format(table=table), [ids])
-                found |= {row[0].bytes: (window_id, tuple(row[1:])) for row in cursor.fetchall()}
+                table = partitions.name(window_id) if window_id else ASIDE
+                state = "''" if window_id else "status"
+                cursor.execute(FIND.format(table=table, state=state), [ids])
+                for key, now, *body in cursor.fetchall():
+                    found[key.bytes] = Found(window_id, tuple(body), now)
         missing = [key for key in missing if key not in found]
         if not missing:
             return found
@@ -101,6 +111,6 @@ INSERT_KEYS = """
 """
 
 FIND = """
-    SELECT key, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link
+    SELECT key, {state}, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link
     FROM {table} WHERE id = ANY (%s)
 """

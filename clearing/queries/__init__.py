@@ -4,10 +4,10 @@ Read windows, runs and rows for every door, so that all show the same figures.
 Nothing is written and no lock is held; amounts are minor units of their currency.
 """
 
+from clearing.aside import UnknownObligation
 from clearing.queries.discharge import Discharge, Through, of_obligation
 from clearing.queries.lookups import (
     UnknownInstruction,
-    UnknownObligation,
     instruction,
     obligation,
     with_corrections,

@@ -1,5 +1,6 @@
 """Obligations: taken in bulk, and read back."""
 
+from collections.abc import Callable
 from typing import ClassVar
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clearing import obligations, queries, windows
+from clearing import obligations, operations, queries, windows
 from clearing.access import EVERYONE, SUBMITTERS
 from clearing.api import bodies, intake, obligation_shapes, obligation_wire, parameters, wire
 from clearing.api.idempotency import idempotent
@@ -18,12 +19,12 @@ from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
 from clearing.api.schema import CURRENCY, described, query, ref
 from clearing.api.views.base import Door
-from clearing.models import Obligation
-from clearing.obligations import calls
+from clearing.models import Obligation, SetAside
+from clearing.obligations import acts, calls
 from clearing.obligations.calls import SubmitObligations
 from clearing.obligations.items import NoItems, TooManyItems
 from clearing.obligations.rows import CsvHeaderInvalid, CsvNotUtf8
-from clearing.states import Region
+from clearing.states import ObligationState, Region
 from settlement.participants import UnknownParticipant
 
 TAG = "obligations"
@@ -81,26 +82,30 @@ class Obligations(Door):
             query("participant", "that this participant owes or is owed"),
             CURRENCY,
             query("reference", "of this reference; needs a window"),
+            query(
+                "state",
+                "InWindow if left out; otherwise those set aside, with *window* those it was sent to",
+                enum=ObligationState.values,
+            ),
         ],
         errors=[windows.UnknownWindow, UnknownParticipant],
         is_list=True,
         tag=TAG,
     )
     def get(self, request: Request) -> Response:
-        parameters.only(request, "window", "participant", "currency", "reference", "cursor", "limit")
-        rows = Obligation.objects.select_related("window", "payer", "payee", "currency")
-        if (window_id := parameters.number(request, "window")) is not None:
-            rows = rows.filter(window_id=windows.get(window_id).pk)
-        if currency := parameters.currency(request):
-            rows = rows.filter(currency__code=currency)
-        if reference := parameters.text(request, "reference"):
-            if window_id is None:  # it would read every window there ever was
-                raise parameters.ParameterInvalid("reference", "needs a window to look in")
-            rows = rows.filter(reference=parameters.printable("reference", reference))
-        for party in (own_participant(request), parameters.member(request)):
-            if party is not None:
-                rows = rows.filter(Q(payer_id=party.pk) | Q(payee_id=party.pk))
-        return Response(page(request, rows, obligation_shapes.obligation, key=["window_id", "id"]))
+        names = ("window", "participant", "currency", "reference", "state", "cursor", "limit")
+        parameters.only(request, *names)
+        window_id = parameters.number(request, "window")
+        of_window = None if window_id is None else windows.get(window_id).pk
+        wanted = _wanted(request, of_window)
+        state = parameters.choice(request, "state", ObligationState) or ObligationState.IN_WINDOW
+        if state == ObligationState.IN_WINDOW:
+            rows = Obligation.objects.select_related("window", "payer", "payee", "currency").filter(wanted)
+            rows = rows if of_window is None else rows.filter(window_id=of_window)
+            return Response(page(request, rows, obligation_shapes.obligation, key=["window_id", "id"]))
+        apart = SetAside.objects.select_related("payer", "payee", "currency").filter(wanted, status=state)
+        apart = apart if of_window is None else apart.filter(origin_window_id=of_window)
+        return Response(page(request, apart, obligation_shapes.obligation, key=["id"]))
 
     @described(
         "obligations_submit",
@@ -152,3 +157,100 @@ class OneObligation(Door):
         own = own_participant(request)
         row = queries.obligation(obligation_id, of=own.pk if own else None)
         return Response(obligation_shapes.obligation_detail(row, own=own))
+
+
+def _wanted(request: Request, window_id: int | None) -> Q:
+    """Select by the list's filters and to what the caller may see."""
+    wanted = Q()
+    if currency := parameters.currency(request):
+        wanted &= Q(currency__code=currency)
+    if reference := parameters.text(request, "reference"):
+        if window_id is None:  # it would read every window there ever was
+            raise parameters.ParameterInvalid("reference", "needs a window to look in")
+        wanted &= Q(reference=parameters.printable("reference", reference))
+    for party in (own_participant(request), parameters.member(request)):
+        if party is not None:
+            wanted &= Q(payer_id=party.pk) | Q(payee_id=party.pk)
+    return wanted
+
+
+def _acting(
+    act: Callable[..., Obligation | SetAside], request: Request, key: UUID
+) -> obligation_wire.ObligationDetail:
+    """Let the caller act on the obligation, for the reason in the body; show it as it is then."""
+    parameters.only(request)
+    own = own_participant(request)
+    reason = bodies.reason(bodies.read(request, bodies.ActOn).reason)
+    by = acts.Actor(own.code if own else request.user.get_username(), own)
+    act(key, by=by, reason=reason, at=timezone.now())
+    return obligation_shapes.obligation_detail(queries.obligation(key), own=own)
+
+
+class Cancel(Door):
+    """``obligations/{obligation_id}/cancel``"""
+
+    access: ClassVar = {"POST": SUBMITTERS}
+
+    @described(
+        "obligations_cancel",
+        "Cancel an obligation that its window has not closed over",
+        obligation_wire.ObligationDetail,
+        body={bodies.JSON: ref(bodies.ActOn)},
+        errors=[
+            queries.UnknownObligation,
+            acts.NotTheSubmitter,
+            acts.CutoffPassed,
+            operations.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, obligation_id: UUID) -> Response:
+        return Response(_acting(acts.cancel, request, obligation_id))
+
+
+class Hold(Door):
+    """``obligations/{obligation_id}/hold``"""
+
+    access: ClassVar = {"POST": SUBMITTERS}
+
+    @described(
+        "obligations_hold",
+        "Dispute an obligation: keep it out of netting until it is released",
+        obligation_wire.ObligationDetail,
+        body={bodies.JSON: ref(bodies.ActOn)},
+        errors=[
+            queries.UnknownObligation,
+            acts.CutoffPassed,
+            acts.ObligationCancelled,
+            acts.ObligationHeld,
+            operations.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, obligation_id: UUID) -> Response:
+        return Response(_acting(acts.hold, request, obligation_id))
+
+
+class Release(Door):
+    """``obligations/{obligation_id}/release``"""
+
+    access: ClassVar = {"POST": SUBMITTERS}
+
+    @described(
+        "obligations_release",
+        "Release a held obligation into the region's accepting window",
+        obligation_wire.ObligationDetail,
+        body={bodies.JSON: ref(bodies.ActOn)},
+        errors=[
+            queries.UnknownObligation,
+            acts.NotTheHolder,
+            acts.ObligationNotHeld,
+            operations.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, obligation_id: UUID) -> Response:
+        return Response(_acting(acts.release, request, obligation_id))
