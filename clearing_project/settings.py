@@ -29,6 +29,11 @@ X_FRAME_OPTIONS = "DENY"
 HTTP_HOST = env.str("HTTP_HOST", default="127.0.0.1")
 HTTP_PORT = env.int("HTTP_PORT", default=8085)
 GRPC_PORT = env.int("GRPC_PORT", default=50055)
+GRPC_TLS = {  # PEM files; all three or none
+    "certificate": env.str("GRPC_TLS_CERT", default=""),
+    "key": env.str("GRPC_TLS_KEY", default=""),
+    "client_authority": env.str("GRPC_TLS_CLIENT_CA", default=""),
+}
 FLOWER_PORT = env.int("FLOWER_PORT", default=5555)
 
 INSTALLED_APPS = [

@@ -17,6 +17,7 @@ from clearing.rpc.guard import SERVICE, Guard
 from clearing.rpc.hub import Hub
 from clearing.rpc.pb import clearing_pb2_grpc
 from clearing.rpc.servicer import ClearingService
+from clearing.rpc.tls import Files
 from clearing_project.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ OPTIONS = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
+PLAIN = Files()
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -50,15 +52,17 @@ class AddressTaken(Unavailable):
 
 
 @asynccontextmanager
-async def serving(address: str) -> AsyncIterator[int]:
+async def serving(address: str, *, tls: Files = PLAIN) -> AsyncIterator[int]:
     """
-    Serve on *address*, HOST:PORT, for as long as the block lasts; yields the port.
+    Serve on *address*, HOST:PORT, for as long as the block lasts; yields the port. With *tls* only to
+    clients who show a certificate of its authority.
 
     On leaving, health says NOT_SERVING, streams end with UNAVAILABLE, and calls get GRACE_SECONDS to end.
 
     Raises:
-        AddressTaken
+        AddressTaken, TlsIncomplete, TlsUnreadable
     """
+    credentials = tls.credentials()
     database = Database(threads=CALL_THREADS, name="grpc-call")
     watching = Database(threads=1, name="grpc-watch")  # streams do not wait behind calls
     hub = Hub(watching)
@@ -71,7 +75,11 @@ async def serving(address: str) -> AsyncIterator[int]:
     health_pb2_grpc.add_HealthServicer_to_server(told, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        port = server.add_insecure_port(address)
+        port = (
+            server.add_insecure_port(address)
+            if credentials is None
+            else server.add_secure_port(address, credentials)
+        )
     except RuntimeError:
         raise AddressTaken(address) from None
     await _tell(told, NOT_SERVING)  # until the database has answered
@@ -91,14 +99,16 @@ async def serving(address: str) -> AsyncIterator[int]:
         await watching.close()
 
 
-async def run(address: str, *, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
+async def run(
+    address: str, *, stop: asyncio.Event, on_ready: Callable[[int], None], tls: Files = PLAIN
+) -> None:
     """
     Serve until *stop* is set.
 
     Raises:
-        AddressTaken
+        AddressTaken, TlsIncomplete, TlsUnreadable
     """
-    async with serving(address) as port:
+    async with serving(address, tls=tls) as port:
         on_ready(port)
         await stop.wait()
 

@@ -1,7 +1,9 @@
 """What "ready" means for each server and process: each probe returns when it is, and raises why it is not."""
 
 import asyncio
+import os
 import socket
+import ssl
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -70,10 +72,17 @@ def http(url: str) -> Probe:
 
 
 def grpc_health(address: str) -> Probe:
-    """The gRPC server at *address* says that it serves."""
+    """
+    The gRPC server at *address* says that it serves.
+
+    Under mutual TLS it shows its certificate: nothing more is asked, for this probe has none to show.
+    """
 
     def probe() -> None:
         host, _, port = address.rpartition(":")
+        if os.environ.get("GRPC_TLS_CERT"):
+            _shake_hands(host.strip("[]"), int(port))
+            return
         _connect(host, int(port))  # a channel that was refused waits a second before it tries again
         with grpc.insecure_channel(address) as channel:
             check = channel.unary_unary(
@@ -107,6 +116,19 @@ def log_says(log: Path, text: str) -> Probe:
             raise ConnectionError(f"its log does not say {text!r}")
 
     return probe
+
+
+def _shake_hands(host: str, port: int) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # whose it is matters to clients; here, that there is one
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as connected,
+        context.wrap_socket(connected, server_hostname=host) as secured,
+    ):
+        if not secured.getpeercert(binary_form=True):
+            raise ConnectionError("it shows no certificate")
 
 
 def _connect(host: str | None, port: int) -> None:

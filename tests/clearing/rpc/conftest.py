@@ -9,7 +9,8 @@ import pytest
 from clearing import access
 from clearing.models import ApiToken
 from clearing.models.access import Role
-from clearing.rpc.server import serving
+from clearing.rpc.server import PLAIN, serving
+from clearing.rpc.tls import Files
 from settlement.models import Participant
 from tests.clearing.rpc.contract import Client
 
@@ -19,8 +20,9 @@ READY_SECONDS = 30
 class Running:
     """A server in a thread with an event loop of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Files = PLAIN) -> None:
         self.address = ""
+        self._tls = tls
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -28,7 +30,7 @@ class Running:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with serving("127.0.0.1:0") as port:
+        async with serving("127.0.0.1:0", tls=self._tls) as port:
             self.address = f"127.0.0.1:{port}"
             self._ready.set()
             await self._stop.wait()
