@@ -123,6 +123,7 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
         obligations_count=metrics.obligations_count,
         instructions_count=metrics.instructions_count,
         efficiency_bps=metrics.efficiency_bps,
+        emergency_mode=window.emergency_mode,
     )
 
 
@@ -133,7 +134,7 @@ def _hold_reason(operation: AtomicOperation) -> str:
         return ""
     if not window.auto_settle:
         return "the window does not settle by itself"
-    if window.netting_mode == NettingMode.GROSS:
+    if window.netting_mode == NettingMode.GROSS or window.emergency_mode:
         return ""
     obligations, efficiency_bps = _efficiency(operation)
     if obligations and efficiency_bps < window.min_netting_efficiency_bps:

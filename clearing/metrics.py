@@ -101,6 +101,13 @@ def _windows() -> Iterator[Metric]:
     for region, status, count in counted.order_by("region", "status"):
         windows.add_metric([region, status], count)
     yield windows
+    emergencies = CounterMetricFamily(
+        "deltran_clearing_emergency_windows", "Windows in emergency mode", labels=["region", "status"]
+    )
+    hurried = counted.filter(emergency_mode=True)
+    for region, status, count in hurried.order_by("region", "status"):
+        emergencies.add_metric([region, status], count)
+    yield emergencies
     durations = HistogramMetricFamily(
         "deltran_clearing_window_duration_seconds",
         "From the first checkpoint to the money moved, per completed window",

@@ -246,7 +246,7 @@ def begin_close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Cl
     move(window, to=WindowStatus.CLOSING, moves=WINDOW_MOVES, closing_at=at)
     closing = operations.create(window, OperationType.WINDOW_CLOSE, reason=reason)
     operations.start(closing, at=at)
-    outbox.append(window.pk, EventType.CLOSING, at=at, reason=reason)
+    outbox.append(window.pk, EventType.CLOSING, at=at, reason=reason, emergency_mode=window.emergency_mode)
     if row.is_enabled:
         _open_next(row, since=min(at, window.cutoff_at), at=at)
     return window

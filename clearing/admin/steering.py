@@ -18,9 +18,9 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from clearing import corrections, operations, pipeline, windows
+from clearing import corrections, emergency, operations, pipeline, windows
 from clearing.models import ClearingWindow
-from clearing.states import WindowStatus
+from clearing.states import Region, WindowStatus
 from clearing_project.errors import ClearingError, Unavailable
 
 WINDOWS_MAX = 50  # one request; each may wait for intake in flight
@@ -79,6 +79,11 @@ def _process(window: ClearingWindow, asked: Asked) -> str:
     return f"clearing by operation {operation.pk}."
 
 
+def _emergency(window: ClearingWindow, asked: Asked) -> str:
+    operation = emergency.clear(Region(window.region), at=asked.at, reason=asked.reason, window_id=window.pk)
+    return f"closed, and clearing as an emergency by operation {operation.pk}."
+
+
 def _release(window: ClearingWindow, asked: Asked) -> str:
     held = operations.live_clearing(window.pk)
     if held is None or held.held_at is None:
@@ -117,6 +122,15 @@ PROCESS = Verb(
     _process,
     (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK),
 )
+EMERGENCY = Verb(
+    "emergency",
+    "Clear as an emergency",
+    "Intake stops now, the window is sealed and cleared at once. Its instructions are emergency settlements,"
+    " and its run is not held for saving little. What is settled has moved for good.",
+    _emergency,
+    (WindowStatus.OPEN,),
+    is_dangerous=True,
+)
 RELEASE = Verb(
     "release",
     "Release",
@@ -151,7 +165,7 @@ CORRECT = Verb(
     (WindowStatus.COMPLETED,),
     is_dangerous=True,
 )
-VERBS = (FORCE_CLOSE, PROCESS, RELEASE, ROLL_BACK, GIVE_UP, CORRECT)
+VERBS = (FORCE_CLOSE, EMERGENCY, PROCESS, RELEASE, ROLL_BACK, GIVE_UP, CORRECT)
 
 
 def respond(

@@ -61,7 +61,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     list_select_related = ("metrics",)
     search_fields = ("=id",)
     search_help_text = "A window's number"
-    actions = ("force_close", "process", "release", "roll_back", "give_up", "correct")
+    actions = ("force_close", "emergency", "process", "release", "roll_back", "give_up", "correct")
     change_form_template = "clearing/window.html"
     fields = (
         "region",
@@ -109,6 +109,11 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     def force_close(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
         """Close the chosen windows now."""
         return self._steer_chosen(request, queryset, steering.FORCE_CLOSE)
+
+    @admin.action(description="Clear as an emergency …", permissions=["steer"])
+    def emergency(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Close and clear the chosen windows now."""
+        return self._steer_chosen(request, queryset, steering.EMERGENCY)
 
     @admin.action(description="Process …", permissions=["steer"])
     def process(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:

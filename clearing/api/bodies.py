@@ -66,6 +66,14 @@ class ActOn(Struct, forbid_unknown_fields=True):
     reason: str
 
 
+class EmergencyClearing(Struct, forbid_unknown_fields=True):
+    """Close the region's accepting window now and clear it, or the first *max_obligations* of it."""
+
+    region: str
+    reason: str
+    max_obligations: int | None = None
+
+
 class RollBack(Struct, forbid_unknown_fields=True):
     """Undo the window's live clearing run."""
 

@@ -1,9 +1,8 @@
 """
 ``Idempotency-Key``: the same request is done once, however often it is sent.
 
-The answer is kept in the transaction that does the work. Requests of one key wait for each other at an
-advisory lock, so of twenty at once one does the work and nineteen read its answer. Only answers that
-say yes are kept: after a refusal the same key may try again.
+The answer is kept in the transaction that does the work (see ``repeats``). Only answers that say yes are
+kept: after a refusal the same key may try again.
 """
 
 import hashlib
@@ -12,37 +11,21 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from clearing import repeats
 from clearing.api.permissions import caller
 from clearing.models import IdempotencyRecord
-from clearing_project.errors import ClearingError, Conflict, Invalid
+from clearing_project.errors import ClearingError
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
-KEY_MAX = 255
 
 View = TypeVar("View", bound=APIView)
 Handler = Callable[..., Response]
-
-
-class IdempotencyKeyInvalid(Invalid):
-    """The key cannot be kept."""
-
-    code = "idempotency_key_invalid"
-    fields = ("length_max",)
-    message = "An Idempotency-Key has 1 to {length_max} printable ASCII characters."
-
-
-class IdempotencyKeyConflict(Conflict):
-    """The key was used for another request."""
-
-    code = "idempotency_key_conflict"
-    fields = ("idempotency_key",)
-    message = "Idempotency-Key {idempotency_key} was used for another request; its answer is kept."
 
 
 def idempotent(handler: Handler) -> Handler:
@@ -58,22 +41,19 @@ def idempotent(handler: Handler) -> Handler:
         key = request.headers.get(HEADER)
         if key is None:
             return handler(view, request, **path)
-        key = key.strip()
-        if not 0 < len(key) <= KEY_MAX or not key.isascii() or not key.isprintable():
-            raise IdempotencyKeyInvalid(KEY_MAX)
+        key, made_of = repeats.checked(key), fingerprint(request)
         user_id: int = caller(request).user_id
         refusal: ClearingError | None = None
         with transaction.atomic():
-            _wait_for_turn(user_id, key)
-            kept = IdempotencyRecord.objects.filter(user_id=user_id, key=key).first()
+            kept = repeats.kept(user_id, key, made_of)
             if kept is not None:
-                return _replay(kept, request)
+                return _replay(kept)
             try:
                 response = handler(view, request, **path)
             except ClearingError as refused:
                 refusal = refused
             else:
-                _keep(request, user_id, key, response)
+                _keep(user_id, key, made_of, response)
         if refusal is not None:
             raise refusal
         return response
@@ -87,26 +67,11 @@ def fingerprint(request: Request) -> str:
     return hashlib.sha256(head.encode() + request.body).hexdigest()
 
 
-def _replay(kept: IdempotencyRecord, request: Request) -> Response:
-    if kept.fingerprint != fingerprint(request):
-        raise IdempotencyKeyConflict(kept.key)
+def _replay(kept: IdempotencyRecord) -> Response:
     return Response(kept.body, kept.status_code, headers={REPLAYED: "true"})
 
 
-def _keep(request: Request, user_id: int, key: str, response: Response) -> None:
+def _keep(user_id: int, key: str, made_of: str, response: Response) -> None:
     assert 200 <= response.status_code < 300, "a refusal is an error, not an answer"
-    IdempotencyRecord.objects.create(
-        user_id=user_id,
-        key=key,
-        fingerprint=fingerprint(request),
-        status_code=response.status_code,
-        body=msgspec.to_builtins(response.data),
-    )
-
-
-def _wait_for_turn(user_id: int, key: str) -> None:
-    """Hold the key's lock until this transaction ends; whoever comes next sees what it wrote."""
-    digest = hashlib.sha256(f"idempotency {user_id} {key}".encode()).digest()
-    number = int.from_bytes(digest[:8], "big", signed=True)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+    body = msgspec.to_builtins(response.data)
+    repeats.keep(user_id, key, made_of, status_code=response.status_code, body=body)

@@ -18,17 +18,13 @@ from clearing.api.errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from clearing.api.idempotency import (
-    HEADER,
-    KEY_MAX,
-    IdempotencyKeyConflict,
-    IdempotencyKeyInvalid,
-)
+from clearing.api.idempotency import HEADER
 from clearing.api.pagination import LIMIT, LIMIT_MAX, CursorInvalid
 from clearing.api.parameters import ParameterInvalid, ParameterUnknown
 from clearing.api.permissions import RoleMissing
 from clearing.api.problems import MEDIA_TYPE, document, status_of
 from clearing.decoding import BodyInvalid, BodyMalformed
+from clearing.repeats import KEY_MAX, IdempotencyKeyConflict, IdempotencyKeyInvalid
 from clearing_project.errors import ClearingError, Unavailable
 
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -32,6 +32,7 @@ ROUTES: dict[str, type[APIView]] = {
     "participants/<str:code>": settlement.OneParticipant,
     "accounts": settlement.Accounts,
     "force-close": windows.ForceClose,
+    "emergency": windows.Emergency,
     "rollback/<int:window_id>": windows.RollBack,
     "metrics": monitoring.Metrics,
     "health": monitoring.EngineHealth,

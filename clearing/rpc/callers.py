@@ -39,6 +39,7 @@ class Caller:
     name: str
     role: Role
     participant_id: int | None
+    user_id: int
 
     @property
     def sees_all(self) -> bool:
@@ -60,7 +61,7 @@ def authenticate(authorization: str) -> Caller:
     found = access.find(token.strip()) if scheme.lower() == "bearer" else None
     if found is None:
         raise Unauthenticated
-    return Caller(found.user.get_username(), Role(found.role), found.participant_id)
+    return Caller(found.user.get_username(), Role(found.role), found.participant_id, found.user_id)
 
 
 def admit(caller: Caller, method: str) -> None:

@@ -1,14 +1,21 @@
 """The unary methods: translate in, one verb, translate out. They run in threads of the database."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from clearing import operations, pipeline, steps, windows
+from django.db import transaction
+
+from clearing import emergency, operations, pipeline, repeats, steps, windows
+from clearing.models import AtomicOperation
 from clearing.rpc import messages
 from clearing.rpc.callers import Caller
 from clearing.rpc.pb import clearing_pb2 as pb
+from clearing.states import FINAL_WINDOW, OperationStatus
 from clearing_project.errors import Invalid
+
+ENDED = (OperationStatus.ROLLED_BACK, OperationStatus.ROLLBACK_FAILED, OperationStatus.FAILED)
 
 
 class OperationIdInvalid(Invalid):
@@ -97,6 +104,42 @@ class Calls:
             processing_started_at=messages.moment(operation.started_at),
         )
 
+    def start_emergency(self, request: pb.EmergencyRequest, key: str | None) -> AtomicOperation:
+        """
+        Close the region's window as an emergency and start clearing it; under a key once.
+
+        Raises:
+            ReasonInvalid, UnknownRegion, NoAcceptingWindow, MaxObligationsInvalid
+            IdempotencyKeyInvalid, IdempotencyKeyConflict
+        """
+        if key is None:
+            return self._start_emergency(request)
+        key, made_of = repeats.checked(key), _fingerprint(request)
+        with transaction.atomic():
+            kept = repeats.kept(self.caller.user_id, key, made_of)
+            if kept is not None:
+                return steps.get(UUID(kept.body["operation_id"]))
+            operation = self._start_emergency(request)
+            body = {"operation_id": str(operation.pk)}
+            repeats.keep(self.caller.user_id, key, made_of, status_code=202, body=body)
+        return operation
+
+    def emergency_result(self, operation: AtomicOperation) -> pb.ClearingResult | None:
+        """Return what the run gave, None as long as it goes on."""
+        operation = steps.get(operation.pk)
+        ended = operation.window.status in FINAL_WINDOW or operation.status in ENDED
+        if not ended and not operations.is_held(operation):
+            return None
+        return messages.clearing_result(operation.window, caller=self.caller)
+
+    def _start_emergency(self, request: pb.EmergencyRequest) -> AtomicOperation:
+        return emergency.clear(
+            windows.region(request.region),
+            at=self.at,
+            reason=_reason(request.reason),
+            max_obligations=request.max_obligations or None,
+        )
+
     def get_processing_result(self, request: pb.GetProcessingResultRequest) -> pb.ClearingResult:
         """
         Show what clearing gave so far.
@@ -138,6 +181,11 @@ class Calls:
         except ValueError:
             raise OperationIdInvalid(request.operation_id[:100]) from None
         return messages.operation_status(steps.get(key))
+
+
+def _fingerprint(request: pb.EmergencyRequest) -> str:
+    head = f"gRPC {type(request).__name__}\n".encode()
+    return hashlib.sha256(head + request.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _reason(text: str) -> str:

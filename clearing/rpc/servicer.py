@@ -1,5 +1,6 @@
 """Our service: unary methods go to threads, streams to the hub."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -20,14 +21,15 @@ from clearing.rpc.pb import clearing_pb2 as pb
 from clearing.rpc.pb import clearing_pb2_grpc
 from clearing.rpc.topics import RegionEvents, Standing, WindowInstructions
 
-RESUME_AFTER = "resume-after"  # key of the metadata
+RESUME_AFTER, IDEMPOTENCY_KEY = "resume-after", "idempotency-key"  # keys of the metadata
+RESULT_SECONDS = 0.1
 
 Answer = TypeVar("Answer")
 
 
 class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
     """
-    The methods of the interface. Not overridden: TriggerEmergencyClearing, which answers UNIMPLEMENTED.
+    The methods of the interface.
 
     A stream sends its initial metadata once it follows: from then on nothing is missed.
     """
@@ -59,6 +61,16 @@ class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
     async def GetProcessingResult(self, request: pb.GetProcessingResultRequest, context: Context) -> Any:
         """Of a participant, its own positions and instructions."""
         return await self._call(Calls.get_processing_result, request)
+
+    async def TriggerEmergencyClearing(self, request: pb.EmergencyRequest, context: Context) -> Any:
+        """Answers with the result; a deadline that ends ends the waiting, never the clearing."""
+        calls = Calls(CALLER.get(), at=timezone.now())
+        key = dict(context.invocation_metadata() or ()).get(IDEMPOTENCY_KEY)
+        start = partial(calls.start_emergency, request, None if key is None else str(key))
+        operation = await self._database.call(start)
+        while (result := await self._database.call(partial(calls.emergency_result, operation))) is None:
+            await asyncio.sleep(RESULT_SECONDS)
+        return result
 
     async def RollbackWindow(self, request: pb.RollbackRequest, context: Context) -> Any:
         """Needs a reason."""

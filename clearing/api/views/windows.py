@@ -8,14 +8,14 @@ from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clearing import operations, pipeline, queries, windows
+from clearing import emergency, operations, pipeline, queries, windows
 from clearing.access import EVERYONE, OPERATORS, STAFF
 from clearing.api import bodies, expanded, parameters, shapes, wire
 from clearing.api.idempotency import idempotent
 from clearing.api.pagination import page
 from clearing.api.schema import described, expand, query, ref
 from clearing.api.views.base import Door
-from clearing.models import ClearingWindow
+from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import Region, WindowStatus
 from clearing_project.errors import Invalid
 from clearing_project.lifecycle import IllegalMove
@@ -179,13 +179,7 @@ class Process(Door):
             reason=bodies.reason(body.reason, is_required=False),
             release=body.force_settlement,
         )
-        started = wire.ProcessingStarted(
-            window_id=window_id,
-            status=WindowStatus(windows.get(window_id).status),
-            operation_id=operation.pk,
-            processing_started_at=operation.started_at,
-        )
-        return Response(started, 202)
+        return Response(_started(operation), 202)
 
 
 class ForceClose(Door):
@@ -208,6 +202,38 @@ class ForceClose(Door):
         reason = bodies.reason(body.reason)
         closed = windows.close(windows.get(body.window_id), at=timezone.now(), reason=reason)
         return Response(shapes.window(closed))
+
+
+class Emergency(Door):
+    """``emergency``"""
+
+    access: ClassVar = {"POST": OPERATORS}
+
+    @described(
+        "windows_emergency",
+        "Close the region's accepting window now and clear it as an emergency",
+        wire.ProcessingStarted,
+        status=202,
+        body={bodies.JSON: ref(bodies.EmergencyClearing)},
+        errors=[
+            windows.UnknownRegion,
+            windows.NoAcceptingWindow,
+            emergency.MaxObligationsInvalid,
+            operations.ReasonInvalid,
+        ],
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        parameters.only(request)
+        body = bodies.read(request, bodies.EmergencyClearing)
+        operation = emergency.clear(
+            windows.region(body.region),
+            at=timezone.now(),
+            reason=bodies.reason(body.reason),
+            max_obligations=body.max_obligations,
+        )
+        return Response(_started(operation), 202)
 
 
 class RollBack(Door):
@@ -256,6 +282,15 @@ class Preview(Door):
     def get(self, request: Request, window_id: int) -> Response:
         parameters.only(request)
         return Response(shapes.preview(queries.preview(windows.get(window_id))))
+
+
+def _started(operation: AtomicOperation) -> wire.ProcessingStarted:
+    return wire.ProcessingStarted(
+        window_id=operation.window_id,
+        status=WindowStatus(windows.get(operation.window_id).status),
+        operation_id=operation.pk,
+        processing_started_at=operation.started_at,
+    )
 
 
 def _cutoff(cutoff_at: datetime | None, now: datetime) -> datetime | None:

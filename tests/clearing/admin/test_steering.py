@@ -49,7 +49,9 @@ def operator(db: None) -> Client:
     return client(staff("olivia", "view_clearingwindow", "change_clearingwindow"))
 
 
-@pytest.mark.parametrize("action", ["force_close", "process", "release", "roll_back", "give_up", "correct"])
+@pytest.mark.parametrize(
+    "action", ["force_close", "emergency", "process", "release", "roll_back", "give_up", "correct"]
+)
 def test_an_action_first_asks_for_a_reason_and_does_nothing(
     operator: Client, opened: ClearingWindow, action: str
 ) -> None:
@@ -78,6 +80,19 @@ def test_force_close_closes_keeps_the_reason_and_logs_who(operator: Client, open
     assert closing.reason == REASON
     assert log() == [("olivia", str(opened.pk), f"Force close. Reason: {REASON}")]
     assert "closed at" in messages(answer)[0]
+
+
+def test_an_emergency_closes_and_starts_a_run_with_the_reason(
+    operator: Client, opened: ClearingWindow
+) -> None:
+    answer = ask(operator, "emergency", opened, reason=REASON)
+
+    run = AtomicOperation.objects.get(window=opened, operation_type=OperationType.WINDOW_CLEARING)
+    opened.refresh_from_db()
+    assert (opened.emergency_mode, run.reason) == (True, REASON)
+    assert log() == [("olivia", str(opened.pk), f"Clear as an emergency. Reason: {REASON}")]
+    assert f"operation {run.pk}" in messages(answer)[0]
+    assert "(illegal_move)" in messages(ask(operator, "emergency", opened, reason=REASON))[0]
 
 
 def test_process_starts_a_run_with_the_reason(operator: Client, db: None) -> None:

@@ -44,6 +44,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("GET", "participants/<str:code>"): ALL,
     ("GET", "accounts"): ALL,
     ("POST", "force-close"): OPERATOR,
+    ("POST", "emergency"): OPERATOR,
     ("POST", "rollback/<int:window_id>"): OPERATOR,
     ("GET", "metrics"): STAFF,
 }

@@ -111,7 +111,9 @@ def test_each_expected_error_has_its_status_and_code(operator: Client) -> None:
         (partial(close, window_id=done.pk, reason="test"), conflict, "illegal_move"),
         (partial(roll_back, window_id=done.pk, reason="test"), conflict, "already_final"),
         (partial(roll_back, window_id=open_, reason="test"), conflict, "nothing_to_roll_back"),
-        (emergency, "UNIMPLEMENTED", "not_implemented"),
+        (partial(emergency, reason=" "), invalid, "reason_invalid"),
+        (partial(emergency, max_obligations=-1), invalid, "max_obligations_invalid"),
+        (partial(emergency, region="AsiaPacific"), missing, "no_accepting_window"),
     ]
 
     for call, status, code in answers:
