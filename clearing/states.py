@@ -109,6 +109,14 @@ class Transfers(models.TextChoices):
     DIRECT = "direct"
 
 
+class Weights(models.TextChoices):
+    """What conservative netting sets off first: nothing in particular, or by priority or age."""
+
+    NONE = "none"
+    PRIORITY = "priority"
+    AGE = "age"
+
+
 class Arrival(models.TextChoices):
     """How an obligation came into its window, where it was not sent into this very one."""
 

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 
 from clearing import aside, calendar, operations, partitions, schedules
+from clearing import weights as weighing
 from clearing.aside import Span, Surplus
 from clearing.events import outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
@@ -28,6 +29,7 @@ from clearing.states import (
     OperationStatus,
     OperationType,
     Region,
+    Weights,
     WindowStatus,
 )
 from clearing_project.errors import Conflict, Invalid, NotFound
@@ -168,15 +170,17 @@ def open_window(
     opens_at: datetime | None = None,
     cutoff_at: datetime | None = None,
     netting_mode: NettingMode | None = None,
+    weights: Weights | None = None,
     emergency_mode: bool = False,
     reason: str = "",
 ) -> ClearingWindow:
     """
     Open a window, not before the region's last one ends. Without a cutoff it takes the schedule's next, else
-    the general duration; without a mode the region's, else the general one.
+    the general duration; without a mode the region's, else the general one; without weights the
+    region's, where it nets conservatively.
 
     Raises:
-        WindowAlreadyOpen, CutoffNotAhead, ScheduleNeverOpens
+        WindowAlreadyOpen, CutoffNotAhead, ScheduleNeverOpens, WeightsNeedConservative
     """
     row = schedules.lock(region)
     holder = open_one(region)
@@ -187,12 +191,14 @@ def open_window(
     if cutoff_at <= opens_at:
         raise CutoffNotAhead(cutoff_at.isoformat())
     general = settings.CLEARING
+    mode = netting_mode or row.netting_mode or general["NETTING_MODE"]
     window = ClearingWindow.objects.create(
         region=region,
         opens_at=opens_at,
         cutoff_at=cutoff_at,
         grace_seconds=general["GRACE_PERIOD_SECONDS"] if row.grace_seconds is None else row.grace_seconds,
-        netting_mode=netting_mode or row.netting_mode or general["NETTING_MODE"],
+        netting_mode=mode,
+        weights=weighing.of_window(weights, schedule=row, mode=mode),
         transfers=row.transfers,
         max_obligations=general["MAX_OBLIGATIONS_PER_WINDOW"],
         min_netting_efficiency_bps=round(general["MIN_NETTING_EFFICIENCY"] * 10_000),

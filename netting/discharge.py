@@ -46,6 +46,28 @@ def grouped(amounts: Any, *, keys: Sequence[Hashable]) -> tuple[Ints, Ints]:
     return int_array(amounts), np.array(starts, np.int64)
 
 
+def by_weight(pairs: Pairs, left: Ints) -> Ints | None:
+    """
+    Return what is left of each row of weighted *pairs*, given what is *left* of the pair it belongs to.
+
+    Of one pair the heaviest is set off first; every optimum does so, or a unit could change places.
+
+    Args:
+        left: per row, what is left of its payer and payee altogether.
+
+    Returns:
+        None if more is left of a pair than was owed, or less than nothing.
+    """
+    if len(pairs) == 0:
+        return left
+    new = (np.diff(pairs.payer, prepend=-1) != 0) | (np.diff(pairs.payee, prepend=-1) != 0)
+    starts = np.flatnonzero(new)
+    set_off = np.add.reduceat(pairs.gross_minor, starts) - left[starts]
+    if np.any(set_off < 0) or np.any(left < 0):
+        return None
+    return pairs.gross_minor - allocate(pairs.gross_minor, starts=starts, set_off=set_off)
+
+
 def by_payer(positions: Positions) -> Ints:
     """Return how much of each participant's debit is set off in multilateral mode: all but its net debit."""
     return np.minimum(positions.debit, positions.credit)

@@ -176,6 +176,15 @@ class Pairs:
         return cls(ids, *merged, None if names is None else tuple(names), total)
 
 
+def weighted_gross(pairs: Pairs) -> int:
+    """Return the sum of gross x weight, exact at any size; no sum of what is left or set off exceeds it."""
+    if pairs.weights is None:
+        return pairs.gross
+    if int(pairs.weights.max(initial=0)) * pairs.gross <= INT64_MAX:
+        return int(np.dot(pairs.gross_minor, pairs.weights))
+    return sum(map(int.__mul__, pairs.gross_minor.tolist(), pairs.weights.tolist()))
+
+
 def exact_sum(values: Ints) -> int:
     """Add int64 *values* even beyond 64 bits: there, high and low halves apart, neither of which can wrap."""
     if len(values) == 0 or max(abs(int(values.max())), abs(int(values.min()))) <= INT64_MAX // len(values):

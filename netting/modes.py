@@ -59,7 +59,7 @@ class Outcome:
 
     def faults(self) -> list[str]:
         """Ask the independent checker; an empty list means the result is proven."""
-        columns = _input_columns(self.pairs)
+        columns = input_columns(self.pairs)
         return verify(self.certificate, participant_names(self.pairs), columns, self.left, self.positions.net)
 
 
@@ -88,7 +88,7 @@ def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
         mode=mode.value,
         solver=solver,
         version=version,
-        input_digest=_digest("input", pairs, _input_columns(pairs)),
+        input_digest=_digest("input", pairs, input_columns(pairs)),
         result_digest=_digest(f"result {mode.value}", pairs, (positions.net, left)),
         primal=primal,
         dual=dual,
@@ -122,7 +122,7 @@ def _dot(amounts: Ints, factors: Ints | None) -> int:
     return sum(factor * exact_sum(amounts[factors == factor]) for factor in np.unique(factors).tolist())
 
 
-def _input_columns(pairs: Pairs) -> Sequence[Ints]:
+def input_columns(pairs: Pairs) -> Sequence[Ints]:
     """Return the columns that identify the input; counts do not change what is netted."""
     columns = (pairs.payer, pairs.payee, pairs.gross_minor)
     return columns if pairs.weights is None else (*columns, pairs.weights)

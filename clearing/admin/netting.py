@@ -37,10 +37,10 @@ class FrozenSetAdmin(OfRun):
 class GrossPairAdmin(OfRun):
     """Gross pairs: the frozen obligations of one payer to one payee, added up."""
 
-    list_display = ("id", "payer", "payee", "obligations_count", "gross")
+    list_display = ("id", "payer", "payee", "weight", "obligations_count", "gross")
     list_select_related = ("currency", "payer", "payee")
-    fields = ("operation_link", "currency", "payer", "payee", "obligations_count", "gross")
-    ordering = ("operation_id", "currency_id", "payer_id", "payee_id")
+    fields = ("operation_link", "currency", "payer", "payee", "weight", "obligations_count", "gross")
+    ordering = ("operation_id", "currency_id", "payer_id", "payee_id", "weight")
     gross = amount_column("gross_minor")
 
 

@@ -35,6 +35,7 @@ class RegionScheduleAdmin(Admin):
         "days",
         "when_closed",
         "netting_mode",
+        "weights",
         "is_enabled",
     )
     fields = (
@@ -46,6 +47,7 @@ class RegionScheduleAdmin(Admin):
         "weekdays",
         "grace_seconds",
         "netting_mode",
+        "weights",
         "transfers",
         "is_enabled",
     )

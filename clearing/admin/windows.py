@@ -69,7 +69,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         ("opens", "cutoff"),
         ("closing", "closed"),
         ("processing", "processed"),
-        ("netting_mode", "transfers"),
+        ("netting_mode", "weights", "transfers"),
         ("max_obligations", "created"),
         ("grace_seconds", "least_efficiency"),
         ("auto_settle", "emergency_mode"),

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from clearing.api.errors import MediaTypeUnsupported
 from clearing.decoding import BodyMalformed, decoded
 from clearing.operations import REASON_MAX, ReasonInvalid
-from clearing.states import NettingMode
+from clearing.states import NettingMode, Weights
 
 Body = TypeVar("Body")
 
@@ -30,10 +30,11 @@ Reason = Annotated[
 
 
 class OpenWindow(Struct, forbid_unknown_fields=True):
-    """Open a window; what is left out is the region's: cutoff at its next opening, netting mode."""
+    """Open a window; what is left out is the region's: cutoff at its next opening, netting mode, weights."""
 
     region: str
     netting_mode: NettingMode | None = None
+    weights: Weights | None = None
     emergency_mode: bool = False
     cutoff_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str = ""

@@ -17,6 +17,7 @@ from clearing.states import (
     OperationStatus,
     OperationType,
     Region,
+    Weights,
     WindowStatus,
 )
 from netting.money import format_minor
@@ -34,6 +35,7 @@ WINDOW_FIELDS = (
     "grace_seconds",
     "netting_mode",
     "transfers",
+    "weights",
     "max_obligations",
     "auto_settle",
     "emergency_mode",
@@ -92,6 +94,7 @@ def preview(found: queries.Preview) -> wire.Preview:
         window_id=found.window.pk,
         window_status=WindowStatus(found.window.status),
         netting_mode=NettingMode(found.window.netting_mode),
+        weights=Weights(found.window.weights),
         obligations_count=found.obligations_count,
         efficiency=found.efficiency_bps / BPS,
         instructions_count=found.instructions_count,

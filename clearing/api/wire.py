@@ -20,6 +20,7 @@ from clearing.states import (
     Region,
     ResultStatus,
     Transfers,
+    Weights,
     WindowStatus,
 )
 from settlement.states import InstructionStatus, InstructionType, ParticipantKind, ParticipantStatus
@@ -57,6 +58,7 @@ class Window(Struct):
     grace_seconds: int
     netting_mode: NettingMode
     transfers: Transfers
+    weights: Weights
     max_obligations: int
     min_netting_efficiency: Ratio
     auto_settle: bool
@@ -195,6 +197,7 @@ class Preview(Struct):
     window_id: int
     window_status: WindowStatus
     netting_mode: NettingMode
+    weights: Weights
     obligations_count: int
     efficiency: Ratio
     instructions_count: int

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models.functions import Collate
 
+from clearing import weights
 from clearing.models import (
     AtomicOperation,
     BilateralPosition,
@@ -18,8 +19,9 @@ from clearing.models import (
     NettingResult,
     ResidualPair,
 )
+from clearing.states import Weights
 from clearing_project.errors import Conflict
-from netting import bilateral, modes
+from netting import bilateral, discharge, modes
 from netting.certificate import Certificate, verify
 from netting.model import Ints, Pairs
 from netting.modes import Outcome
@@ -67,8 +69,10 @@ def compute(operation: AtomicOperation, currency_id: int) -> Netted:
 
     Raises:
         CertificateRefused: the result is not proven to be the best of its mode.
+        WeightedSumOverflow
     """
     ids, pairs = _pairs(operation, currency_id)
+    weights.bound(pairs, operation.window_id)
     outcome = modes.net(pairs, mode=operation.window.netting_mode)
     _refuse(operation, currency_id, outcome.faults())
     return Netted(currency_id, ids, outcome)
@@ -146,12 +150,18 @@ def verify_stored(result: NettingResult) -> list[str]:
             "payer_id", "payee_id", "left_minor"
         )
     }
-    ends = zip(ids[pairs.payer].tolist(), ids[pairs.payee].tolist(), strict=True)
-    left = np.array([left_of.pop(pair, 0) for pair in ends], np.int64)
+    ends = list(zip(ids[pairs.payer].tolist(), ids[pairs.payee].tolist(), strict=True))
+    named = set(left_of) - set(ends)
+    left = np.array([left_of.get(pair, 0) for pair in ends], np.int64)
     nets = dict(MultilateralPosition.objects.filter(**key).values_list("participant_id", "net_minor"))
     net = np.array([nets.pop(participant, 0) for participant in ids.tolist()], np.int64)
-    if left_of or nets:
+    if named or nets:
         return ["residual or positions name pairs or participants that are not of the obligations"]
+    if pairs.weights is not None:
+        spread = discharge.by_weight(pairs, left)
+        if spread is None:
+            return ["more is left of a pair than was owed"]
+        left = spread
     claim = Certificate(
         mode=result.netting_mode,
         solver=result.solver,
@@ -162,8 +172,7 @@ def verify_stored(result: NettingResult) -> list[str]:
         dual=result.dual_minor,
         potentials=np.array(result.potentials, np.int64),
     )
-    columns = (pairs.payer, pairs.payee, pairs.gross_minor)
-    return verify(claim, modes.participant_names(pairs), columns, left, net)
+    return verify(claim, modes.participant_names(pairs), modes.input_columns(pairs), left, net)
 
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
@@ -185,9 +194,10 @@ def _pairs(operation: AtomicOperation, currency_id: int) -> tuple[Ints, Pairs]:
     """
     rows = list(
         GrossPair.objects.filter(operation=operation, currency_id=currency_id)
-        .order_by("payer_id", "payee_id")
-        .values_list("payer_id", "payee_id", "gross_minor", "obligations_count")
+        .order_by("payer_id", "payee_id", "-weight")
+        .values_list("payer_id", "payee_id", "gross_minor", "obligations_count", "weight")
     )
+    weighed = operation.window.weights != Weights.NONE
     parties = {row[side] for row in rows for side in (0, 1)}
     codes = list(
         Participant.objects.filter(pk__in=parties).order_by(Collate("code", "C")).values_list("pk", "code")
@@ -198,6 +208,7 @@ def _pairs(operation: AtomicOperation, currency_id: int) -> tuple[Ints, Pairs]:
         [rank[row[1]] for row in rows],
         [row[2] for row in rows],
         [row[3] for row in rows],
+        weights=[row[4] for row in rows] if weighed else None,
         names=[code for _, code in codes],
     )
     return np.array([key for key, _ in codes], np.int64), pairs

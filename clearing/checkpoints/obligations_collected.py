@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from django.db import DataError, connection
+from django.db import DataError, IntegrityError, connection
 
-from clearing import partitions
+from clearing import partitions, weights
 from clearing.models import AtomicOperation, FrozenSet, GrossPair
 from clearing.states import WindowStatus
 from clearing_project.errors import Conflict
@@ -35,16 +35,27 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
     The window is sealed since its close, so what is read here is what every later step is about.
 
     Raises:
-        SumOverflow, UnknownReference
+        SumOverflow, UnknownReference, ObligationTooOld
     """
     window = operation.window
     assert window.status == WindowStatus.PROCESSING, "collected before its window was taken"
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '256MB'")
+        weight = weights.expression(window)
+        freeze = FREEZE.format(
+            partition=partitions.name(window.pk),
+            weight=weight or 1,
+            seed=weight or 0,
+            group="currency_id, payer_id, payee_id" + (", weight" if weight else ""),
+        )
         try:
-            cursor.execute(FREEZE.format(partition=partitions.name(window.pk)), {"operation": operation.pk})
+            cursor.execute(freeze, {"operation": operation.pk})
         except DataError as overflow:
             raise SumOverflow(window.pk) from overflow
+        except IntegrityError as broken:
+            if "gross_pair_weight" not in str(broken):
+                raise
+            raise weights.ObligationTooOld(window.pk) from broken
         cursor.execute(UNKNOWN, [operation.pk])
         unknown = cursor.fetchone()
         if unknown:
@@ -57,21 +68,22 @@ def undo(operation: AtomicOperation, *, at: datetime) -> None:
     FrozenSet.objects.filter(operation=operation).delete()
 
 
-# The hash of a row chains its key, parties and amount; xor makes the set's hash free of order.
+# The hash of a row chains its key, parties and amount, and its weight where rows are weighed; xor makes the
+# set's hash free of order.
 FREEZE = """
     WITH pair AS MATERIALIZED (
-        SELECT currency_id, payer_id, payee_id,
+        SELECT currency_id, payer_id, payee_id, {weight} AS weight,
                count(*) AS obligations_count,
                sum(amount_minor) AS gross_minor,
                bit_xor(hashint8extended(amount_minor, hashint4extended(payer_id,
-                       hashint4extended(payee_id, uuid_hash_extended(key, 0))))) AS content_hash
+                       hashint4extended(payee_id, uuid_hash_extended(key, {seed}))))) AS content_hash
         FROM {partition}
-        GROUP BY currency_id, payer_id, payee_id
+        GROUP BY {group}
     ), stored AS (
         INSERT INTO clearing_grosspair
-            (operation_id, currency_id, payer_id, payee_id, obligations_count, gross_minor)
-        SELECT %(operation)s, currency_id, payer_id, payee_id, obligations_count, gross_minor::bigint
-        FROM pair ORDER BY currency_id, payer_id, payee_id
+            (operation_id, currency_id, payer_id, payee_id, weight, obligations_count, gross_minor)
+        SELECT %(operation)s, currency_id, payer_id, payee_id, weight, obligations_count, gross_minor::bigint
+        FROM pair ORDER BY {group}
     )
     INSERT INTO clearing_frozenset
         (operation_id, currency_id, obligations_count, gross_minor, content_hash)

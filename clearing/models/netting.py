@@ -36,7 +36,7 @@ class FrozenSet(OfCurrency):
 
 
 class GrossPair(OfCurrency):
-    """The frozen obligations of one payer to one payee, added up."""
+    """The frozen obligations of one payer to one payee, added up; where they are weighed, by weight."""
 
     payer = models.ForeignKey(
         Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
@@ -46,12 +46,16 @@ class GrossPair(OfCurrency):
     )
     obligations_count = models.BigIntegerField()
     gross_minor = models.BigIntegerField()
+    weight = models.IntegerField(default=1, db_default=1, help_text="what a unit set off is worth")
 
     class Meta:
-        ordering = ["operation_id", "currency_id", "payer_id", "payee_id"]
+        ordering = ["operation_id", "currency_id", "payer_id", "payee_id", "-weight"]
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "currency", "payer", "payee"], name="one_gross_pair"
+                fields=["operation", "currency", "payer", "payee", "weight"], name="one_gross_pair"
+            ),
+            models.CheckConstraint(
+                name="gross_pair_weight", condition=Q(weight__gte=1, weight__lte=1_000_000)
             ),
             models.CheckConstraint(name="gross_pair_positive", condition=Q(gross_minor__gt=0)),
         ]

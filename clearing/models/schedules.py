@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from clearing.states import NettingMode, Region, Transfers, WhenClosed
+from clearing.states import NettingMode, Region, Transfers, Weights, WhenClosed
 from clearing_project.constraints import choices_check
 
 
@@ -61,6 +61,14 @@ class RegionSchedule(models.Model):
     transfers = models.CharField(
         max_length=8, choices=Transfers.choices, default=Transfers.AGENT, db_default="agent"
     )
+    weights = models.CharField(
+        max_length=8,
+        choices=Weights.choices,
+        blank=True,
+        default=Weights.NONE,
+        db_default="none",
+        help_text="what to set off first; for a region that nets in conservative mode",
+    )
     is_enabled = models.BooleanField(default=True)
 
     class Meta:
@@ -71,6 +79,11 @@ class RegionSchedule(models.Model):
             choices_check("when_closed", WhenClosed, name="schedule_when_closed"),
             models.CheckConstraint(
                 name="schedule_netting_mode", condition=Q(netting_mode__in=["", *NettingMode.values])
+            ),
+            choices_check("weights", Weights, name="schedule_weights"),
+            models.CheckConstraint(
+                name="schedule_weights_conservative",
+                condition=Q(weights="none") | Q(netting_mode="conservative"),
             ),
             models.CheckConstraint(name="schedule_has_openings", condition=Q(opening_times__len__gt=0)),
             models.CheckConstraint(
@@ -87,10 +100,13 @@ class RegionSchedule(models.Model):
         return self.region
 
     def clean(self) -> None:
-        """Put times and weekdays in order; refuse what no day can follow."""
+        """Put times and weekdays in order; refuse what no day can follow, and weights that weigh nothing."""
         wrong: dict[str, Any] = {}
         if self.time_zone not in available_timezones():
             wrong["time_zone"] = "Not an IANA time zone."
+        self.weights = self.weights or Weights.NONE
+        if self.weights != Weights.NONE and self.netting_mode != NettingMode.CONSERVATIVE:
+            wrong["weights"] = "Weights need the netting mode conservative."
         for name in ("opening_times", "weekdays"):
             found = getattr(self, name) or []
             setattr(self, name, sorted(found))

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from clearing.states import NettingMode, Region, Transfers, WindowStatus
+from clearing.states import NettingMode, Region, Transfers, Weights, WindowStatus
 from clearing_project.constraints import choices_check
 
 
@@ -18,6 +18,7 @@ class ClearingWindow(models.Model):
     grace_seconds = models.PositiveIntegerField()
     netting_mode = models.CharField(max_length=16, choices=NettingMode.choices)
     transfers = models.CharField(max_length=8, choices=Transfers.choices)
+    weights = models.CharField(max_length=8, choices=Weights.choices, default=Weights.NONE, db_default="none")
     max_obligations = models.PositiveIntegerField()
     min_netting_efficiency_bps = models.PositiveIntegerField()
     auto_settle = models.BooleanField()
@@ -36,6 +37,11 @@ class ClearingWindow(models.Model):
             choices_check("status", WindowStatus, name="window_status"),
             choices_check("netting_mode", NettingMode, name="window_netting_mode"),
             choices_check("transfers", Transfers, name="window_transfers"),
+            choices_check("weights", Weights, name="window_weights"),
+            models.CheckConstraint(
+                name="window_weights_conservative",
+                condition=Q(weights="none") | Q(netting_mode="conservative"),
+            ),
             models.UniqueConstraint(
                 fields=["region"], condition=Q(status="Open"), name="one_accepting_window"
             ),

@@ -2,10 +2,10 @@
 How an obligation is discharged: how much is set off, through what, and what is paid by which instruction.
 
 Allocations are kept per pair or per payer, not per obligation, and expanded when read: within its group
-an obligation takes what is set off first in, first discharged, by due date and then intake. In
-multilateral mode the group is the payer (its net debit is paid, the rest of what it owes is set off); in
-the others it is the pair. What is not set off is paid by the group's instructions, in order of payee.
-The parts add up to the obligation's amount.
+an obligation takes what is set off first in, first discharged, by due date and then intake; where obligations
+are weighed the heavier come first, as in the circulation. In multilateral mode the group is the payer (its
+net debit is paid, the rest of what it owes is set off); in the others it is the pair. What is not set off is
+paid by the group's instructions, in order of payee. The parts add up to the obligation's amount.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from clearing import partitions
+from clearing import partitions, weights
 from clearing.models import AtomicOperation, Obligation
 from clearing.queries.results import run_of
 from clearing.states import NettingMode
@@ -82,6 +82,7 @@ def _trails(operation: AtomicOperation, obligation: Obligation | None) -> list[D
     by_payer = mode == NettingMode.MULTILATERAL
     group = "currency_id, payer_id" if by_payer else "currency_id, payer_id, payee_id"
     values: dict[str, Any] = {"operation": operation.pk}
+    weight = weights.expression(operation.window)
     where = one = "true"
     if obligation is not None:
         where = "currency_id = %(currency)s AND payer_id = %(payer)s"
@@ -95,9 +96,10 @@ def _trails(operation: AtomicOperation, obligation: Obligation | None) -> list[D
         }
     sql = TRAIL.format(
         partition=partitions.name(operation.window_id),
-        allocation=ALLOCATION_BY_PAYER if by_payer else ALLOCATION_BY_PAIR,
+        allocation=ALLOCATION_BY_PAYER if by_payer else ALLOCATION_BY_PAIR.format(where=where),
         group=group,
         columns=", ".join(f"instruction.{column}" for column in group.split(", ")),
+        first=f"({weight}) DESC, " if weight else "",
         same=" AND ".join(f"leg.{column} = part.{column}" for column in group.split(", ")),
         where=where,
         one=one,
@@ -125,12 +127,13 @@ ALLOCATION_BY_PAYER = """
 """
 
 ALLOCATION_BY_PAIR = """
-    SELECT gross.currency_id, gross.payer_id, gross.payee_id,
-           gross.gross_minor - coalesce(residual.left_minor, 0) AS set_off
+    SELECT currency_id, payer_id, payee_id,
+           (sum(gross.gross_minor) - coalesce(max(residual.left_minor), 0))::bigint AS set_off
     FROM clearing_grosspair gross
     JOIN clearing_nettingresult USING (operation_id, currency_id)
     LEFT JOIN clearing_residualpair residual USING (operation_id, currency_id, payer_id, payee_id)
-    WHERE gross.operation_id = %(operation)s
+    WHERE operation_id = %(operation)s AND {where}
+    GROUP BY currency_id, payer_id, payee_id
 """
 
 # Both the obligations' paid parts and the group's instructions lie end to end on the same line; an
@@ -140,7 +143,7 @@ TRAIL = """
     queue AS (
         SELECT id, {group}, amount_minor,
                sum(amount_minor) OVER (PARTITION BY {group}
-                   ORDER BY coalesce(due_date, 'infinity'), id) - amount_minor AS before
+                   ORDER BY {first}coalesce(due_date, 'infinity'), id) - amount_minor AS before
         FROM {partition} WHERE {where}
     ), part AS (
         SELECT id, {group},

@@ -4,7 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from django.db.models import Count, F, Sum
+from django.db.models.expressions import RawSQL
 
+from clearing import weights
 from clearing.checkpoints.obligations_collected import SumOverflow
 from clearing.models import ClearingWindow, Obligation
 from clearing.queries.results import CurrencyResult, mean_bps
@@ -15,7 +17,7 @@ from netting.model import INT64_MAX, Pairs
 from netting.modes import Outcome
 from settlement.models import Participant
 
-GrossPairs = list[tuple[int, int, int, int]]
+GrossPairs = list[tuple[int, ...]]  # payer, payee, gross, count and, where obligations are weighed, weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ def preview(window: ClearingWindow) -> Preview:
     Compute what clearing would give now: one GROUP BY over the partition, and the pure netting.
 
     Raises:
-        SumOverflow: the obligations of a currency exceed 64 bits, as clearing would refuse, too.
+        SumOverflow, WeightedSumOverflow: the obligations of a currency exceed 64 bits, as clearing would
+            refuse, too.
     """
     codes = dict(Participant.objects.values_list("id", "code"))
     results: list[CurrencyResult] = []
@@ -78,10 +81,12 @@ def preview(window: ClearingWindow) -> Preview:
 
 
 def _net(window: ClearingWindow, rows: GrossPairs) -> Outcome:
+    payers, payees, gross, counts, *weight = (list(column) for column in zip(*rows, strict=True))
     try:
-        pairs = Pairs.of(*(list(column) for column in zip(*rows, strict=True)))
+        pairs = Pairs.of(payers, payees, gross, counts, weights=weight[0] if weight else None)
     except SumOutOfRange as overflow:
         raise SumOverflow(window.pk) from overflow
+    weights.bound(pairs, window.pk)
     return modes.net(pairs, mode=window.netting_mode)
 
 
@@ -94,16 +99,20 @@ def _legs(window: ClearingWindow, outcome: Outcome) -> int:
 
 
 def _gross_pairs(window: ClearingWindow) -> dict[str, GrossPairs]:
-    """Add up payer, payee, gross and count by pair, per currency in order of code."""
+    """Add up payer, payee, gross and count by pair and weight, per currency in order of code."""
+    key, rows = ["currency_id", "payer_id", "payee_id"], Obligation.objects.filter(window_id=window.pk)
+    if weight := weights.expression(window):
+        weighed = RawSQL(weight, ())  # noqa: S611 - nothing from outside is in it
+        key, rows = [*key, "weight"], rows.annotate(weight=weighed)
     grouped = (
-        Obligation.objects.filter(window_id=window.pk)
-        .order_by()
-        .values("currency_id", "payer_id", "payee_id")
+        rows.order_by()
+        .values(*key)
         .annotate(code=F("currency__code"), gross=Sum("amount_minor"), many=Count("id"))
     )
     pairs: dict[str, GrossPairs] = defaultdict(list)
     for row in grouped:
         if row["gross"] > INT64_MAX:
             raise SumOverflow(window.pk)
-        pairs[row["code"]].append((row["payer_id"], row["payee_id"], row["gross"], row["many"]))
+        weight_of = (row["weight"],) if weight else ()
+        pairs[row["code"]].append((row["payer_id"], row["payee_id"], row["gross"], row["many"], *weight_of))
     return dict(sorted(pairs.items()))

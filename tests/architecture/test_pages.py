@@ -17,6 +17,7 @@ from clearing.states import (
     OperationStatus,
     OperationType,
     Region,
+    Weights,
     WindowStatus,
 )
 from settlement.states import INSTRUCTION_MOVES, InstructionStatus, InstructionType
@@ -65,6 +66,7 @@ def test_state_diagrams_show_every_move_and_no_other(title: str, moves: Mapping[
         OperationType,
         InstructionType,
         Region,
+        Weights,
     ],
 )
 def test_the_glossary_has_every_word_of_the_wire(words: type[models.TextChoices]) -> None:

@@ -17,6 +17,7 @@ from clearing.api.schema import described, expand, query, ref
 from clearing.api.views.base import Door
 from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import Region, WindowStatus
+from clearing.weights import WeightsNeedConservative
 from clearing_project.errors import Invalid
 from clearing_project.lifecycle import IllegalMove
 
@@ -75,6 +76,7 @@ class Windows(Door):
             windows.WindowAlreadyOpen,
             windows.CutoffNotAhead,
             CutoffTooFar,
+            WeightsNeedConservative,
             operations.ReasonInvalid,
         ],
         tag=TAG,
@@ -88,6 +90,7 @@ class Windows(Door):
             at=now,
             cutoff_at=_cutoff(body.cutoff_at, now),
             netting_mode=body.netting_mode,
+            weights=body.weights,
             emergency_mode=body.emergency_mode,
             reason=bodies.reason(body.reason, is_required=False),
         )

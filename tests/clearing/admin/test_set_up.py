@@ -222,6 +222,18 @@ def test_what_intake_waits_for_is_not_lost_to_an_open_page(
     assert (schedule.time_zone, schedule.waits_until) == ("Europe/Paris", at)
 
 
+def test_a_schedule_s_weights_need_conservative_netting(superuser: Client) -> None:
+    fields = {**SCHEDULE, "weights": "age"}
+
+    wrong = post(superuser, "clearing_regionschedule_change", "Europe", **fields)
+    fields["netting_mode"] = "conservative"
+    post(superuser, "clearing_regionschedule_change", "Europe", **fields)
+
+    assert "weights" in errors(wrong)
+    schedule = RegionSchedule.objects.get(region="Europe")
+    assert (schedule.netting_mode, schedule.weights) == ("conservative", "age")
+
+
 def test_a_token_is_shown_once_and_kept_as_a_digest(superuser: Client) -> None:
     user = User.objects.create_user("api")
 

@@ -110,6 +110,19 @@ def test_a_window_is_netted_in_the_mode_it_was_opened_with(operator: Caller) -> 
     is_problem(refused, 422, "body_invalid")
 
 
+def test_a_window_weighs_as_it_was_opened_and_only_in_conservative_mode(operator: Caller) -> None:
+    conservative = {"region": "Americas", "netting_mode": "conservative", "weights": "age"}
+
+    opened = operator.post("windows", conservative)
+    refused = operator.post("windows", {"region": "AsiaPacific", "weights": "priority"})
+    unknown = operator.post("windows", {"region": "AsiaPacific", "weights": "size"})
+
+    assert (opened.status_code, opened.json()["weights"]) == (201, "age")
+    problem = is_problem(refused, 422, "weights_need_conservative")
+    assert (problem["weights"], problem["netting_mode"]) == ("priority", "multilateral")
+    is_problem(unknown, 422, "body_invalid")
+
+
 @pytest.mark.parametrize(
     ("cutoff_at", "status", "code"),
     [
