@@ -156,8 +156,9 @@ def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> Ato
         operation = steps.lock(operation_id)
         if operation.status == OperationStatus.COMMITTED and operation.rolling_back_at is None:
             return operation
-        steps.refuse_stopped(operation)
-        steps.refuse_stale(operation_id, token)
+        steps.refuse_stopped(operation_id, operation.status, operation.rolling_back_at)
+        if token is not None:
+            steps.refuse_stale(operation_id, token, steps.latest_dispatch(operation_id))
         open_ = operation.checkpoints.exclude(status=CheckpointStatus.APPLIED).order_by("position").first()
         if open_ is not None:
             raise OutOfTurn(str(operation_id), "commit", open_.name)
@@ -298,7 +299,7 @@ def _conclude_rollback(operation_id: UUID, *, at: datetime) -> AtomicOperation:
         operation = steps.lock(operation_id)
         if operation.status == OperationStatus.ROLLED_BACK:
             return operation
-        digest = digests.of(operation) if operation.digest_before else ""
+        digest = digests.of(operation_id, operation.window_id) if operation.digest_before else ""
         if digest == operation.digest_before:
             move(
                 operation,

@@ -6,8 +6,10 @@ and rollback, which take it FOR UPDATE, wait for them and then stop those to com
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -15,16 +17,15 @@ from django.db import connection, transaction
 from clearing import digests
 from clearing.checkpoints import STEPS, Step
 from clearing.faults import reach
-from clearing.models import AtomicOperation, Checkpoint
+from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
 from clearing.states import (
     CHECKPOINT_MOVES,
-    OPERATION_MOVES,
     CheckpointStatus,
     OperationStatus,
     OperationType,
 )
 from clearing_project.errors import Conflict, NotFound
-from clearing_project.lifecycle import move
+from clearing_project.lifecycle import IllegalMove
 
 FIRST = STEPS[0].NAME
 CHILD_TYPES: dict[str, OperationType] = {
@@ -89,10 +90,7 @@ def get(operation_id: UUID) -> AtomicOperation:
     Raises:
         UnknownOperation
     """
-    found = AtomicOperation.objects.select_related("window").filter(pk=operation_id).first()
-    if found is None:
-        raise UnknownOperation(str(operation_id))
-    return found
+    return _read(operation_id, "")
 
 
 def find_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
@@ -110,7 +108,7 @@ def find_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
 
 def begin(operation_id: UUID, name: str, *, at: datetime, token: int | None = None) -> None:
     """
-    Write ahead that the step is Started, in a transaction of its own. May be repeated.
+    Write ahead that the step is Started, in a transaction of its own: one statement. May be repeated.
 
     Args:
         token: of the dispatch that brought the caller here; None outside a worker.
@@ -120,24 +118,9 @@ def begin(operation_id: UUID, name: str, *, at: datetime, token: int | None = No
         LeaseLost: the operation was dispatched again since, and belongs to others.
     """
     reach(f"{name}.begin.before")
-    with transaction.atomic():
-        if name == FIRST:
-            lock(operation_id)  # written below: beside a double, a share lock could not be raised to this
-        operation = _lock_to_write(operation_id, token)
-        checkpoint = _lock_checkpoint(operation_id, name)
-        _refuse_out_of_turn(operation_id, checkpoint)
-        if checkpoint.status == CheckpointStatus.PLANNED:
-            digest = digests.of(operation)
-            if name == FIRST:
-                AtomicOperation.objects.filter(pk=operation_id).update(digest_before=digest)
-            move(
-                checkpoint,
-                to=CheckpointStatus.STARTED,
-                moves=CHECKPOINT_MOVES,
-                started_at=at,
-                digest_before=digest,
-            )
-            _start_child(operation, name, at=at)
+    entered = _enter(BEGIN, [operation_id, name, token, at, CHILD_TYPES.get(name)], token=token)
+    if entered.missing is not None:
+        raise OutOfTurn(str(operation_id), name, entered.missing)
     reach(f"{name}.begin.after")
 
 
@@ -156,12 +139,11 @@ def run_part(
         OutOfTurn: the step was not begun, so a rollback would not know of the part.
     """
     with transaction.atomic():
-        operation = _lock_to_write(operation_id, token)
-        checkpoint = find_checkpoint(operation_id, name)
-        if checkpoint.status == CheckpointStatus.PLANNED:
+        step = _enter(ENTER, [operation_id, name, token, True], token=token)
+        if step.status == CheckpointStatus.PLANNED:
             raise OutOfTurn(str(operation_id), name, "its own start")
-        if checkpoint.status == CheckpointStatus.STARTED:
-            work(operation)
+        if step.status == CheckpointStatus.STARTED:
+            work(get(operation_id))
 
 
 def run_step(
@@ -185,15 +167,13 @@ def run_step(
     begin(operation_id, name, at=at, token=token)
     reach(f"{name}.before")
     with transaction.atomic():
-        operation = _lock_to_write(operation_id, token)
-        checkpoint = _lock_checkpoint(operation_id, name)
-        if checkpoint.status == CheckpointStatus.APPLIED:
+        step = _enter(ENTER, [operation_id, name, token, False], token=token)
+        if step.status == CheckpointStatus.APPLIED:
             return False
-        work(operation)
+        work(get(operation_id))
         reach(f"{name}.between")
         done_at = at + timedelta(seconds=perf_counter() - since)
-        move(checkpoint, to=CheckpointStatus.APPLIED, moves=CHECKPOINT_MOVES, applied_at=done_at)
-        _end_child(operation_id, name, OperationStatus.COMMITTED, at=done_at)
+        _end(step, CheckpointStatus.APPLIED, OperationStatus.COMMITTED, at=done_at)
     reach(f"{name}.after")
     return True
 
@@ -213,10 +193,11 @@ def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
             return
         step.undo(operation, at=at)
         reach(f"{step.NAME}.undo.between")
-        if digests.of(operation) != checkpoint.digest_before:
+        after = digests.of(operation_id, operation.window_id, position=checkpoint.position)
+        if after != checkpoint.digest_before:
             raise UndoIncomplete(str(operation_id), step.NAME)
-        move(checkpoint, to=CheckpointStatus.UNDONE, moves=CHECKPOINT_MOVES, undone_at=at)
-        _end_child(operation_id, step.NAME, OperationStatus.ROLLED_BACK, at=at)
+        begun = _Step(checkpoint.pk, step.NAME, checkpoint.status)
+        _end(begun, CheckpointStatus.UNDONE, OperationStatus.ROLLED_BACK, at=at)
     reach(f"{step.NAME}.undo.after")
 
 
@@ -227,86 +208,112 @@ def lock(operation_id: UUID) -> AtomicOperation:
     Raises:
         UnknownOperation
     """
-    found = (
-        AtomicOperation.objects.select_for_update(of=("self",))
-        .select_related("window")
-        .filter(pk=operation_id)
-        .first()
-    )
-    if found is None:
-        raise UnknownOperation(str(operation_id))
-    return found
+    return _read(operation_id, "FOR UPDATE OF operation")
 
 
-def refuse_stopped(operation: AtomicOperation) -> None:
+def refuse_stopped(operation_id: UUID, status: str, rolling_back_at: datetime | None) -> None:
     """
     Refuse unless the operation is in progress and not being rolled back.
 
     Raises:
         OperationStopped
     """
-    if operation.rolling_back_at is not None:
-        raise OperationStopped(str(operation.pk), "being rolled back")
-    if operation.status != OperationStatus.IN_PROGRESS:
-        raise OperationStopped(str(operation.pk), operation.status)
+    if rolling_back_at is not None:
+        raise OperationStopped(str(operation_id), "being rolled back")
+    if status != OperationStatus.IN_PROGRESS:
+        raise OperationStopped(str(operation_id), status)
 
 
-def refuse_stale(operation_id: UUID, token: int | None) -> None:
-    """
-    Refuse a caller whose dispatch is not the latest; until our transaction ends there is no later one.
-
-    Raises:
-        LeaseLost
-    """
-    if token is None:
-        return
+def latest_dispatch(operation_id: UUID) -> int | None:
+    """Return the latest dispatch's number; until our transaction ends there is no later one."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count FROM clearing_dispatch WHERE operation_id = %s FOR SHARE", [operation_id]
         )
         row = cursor.fetchone()
-    if row is None or row[0] != token:
+    return row[0] if row else None
+
+
+def refuse_stale(operation_id: UUID, token: int | None, latest: int | None) -> None:
+    """
+    Refuse a caller whose dispatch is not the latest; one that was not dispatched has no token.
+
+    Raises:
+        LeaseLost
+    """
+    if token is not None and token != latest:
         raise LeaseLost(str(operation_id), token)
 
 
-def _lock_to_write(operation_id: UUID, token: int | None) -> AtomicOperation:
-    """Read the operation FOR SHARE: steps run side by side, commit and rollback wait for them."""
+def _read(operation_id: UUID, lock: str) -> AtomicOperation:
+    """Read the operation with its window by a statement made once: making it takes longer than running it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM clearing_atomicoperation WHERE id = %s FOR SHARE", [operation_id])
-    operation = get(operation_id)
-    refuse_stopped(operation)
-    refuse_stale(operation_id, token)
+        cursor.execute(f"{READ} {lock}", [operation_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise UnknownOperation(str(operation_id))
+    alias, cut = connection.alias, len(OPERATION_FIELDS)
+    operation = AtomicOperation.from_db(alias, OPERATION_FIELDS, row[:cut])
+    operation.window = ClearingWindow.from_db(alias, WINDOW_FIELDS, row[cut:])
     return operation
 
 
-def _lock_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
-    found = (
-        Checkpoint.objects.select_for_update(of=("self",))  # not the operation beside it
-        .filter(operation_id=operation_id, name=name)
-        .order_by("id")
-        .first()
-    )
-    if found is None:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step as it was found, and the first earlier one that is not applied."""
+
+    checkpoint_id: int
+    name: str
+    status: str
+    missing: str | None = None
+
+
+def _enter(sql: str, asked: list[Any], *, token: int | None) -> _Step:
+    """
+    Have the operation, the caller's dispatch and the step locked, in this order; refuse who may not write.
+
+    Raises:
+        UnknownOperation, OperationStopped, LeaseLost, UnknownCheckpoint
+    """
+    operation_id, name = asked[:2]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, asked)
+        status, rolling_back_at, latest, checkpoint_id, step_status, missing = cursor.fetchone()
+    if status is None:
+        raise UnknownOperation(str(operation_id))
+    refuse_stopped(operation_id, status, rolling_back_at)
+    refuse_stale(operation_id, token, latest)
+    if checkpoint_id is None:
         raise UnknownCheckpoint(str(operation_id), name)
-    return found
+    return _Step(checkpoint_id, name, step_status, missing)
 
 
-def _refuse_out_of_turn(operation_id: UUID, checkpoint: Checkpoint) -> None:
-    earlier = Checkpoint.objects.filter(operation_id=operation_id, position__lt=checkpoint.position)
-    missing = earlier.exclude(status=CheckpointStatus.APPLIED).order_by("position").first()
-    if missing is not None:
-        raise OutOfTurn(str(operation_id), checkpoint.name, missing.name)
+def _end(step: _Step, to: CheckpointStatus, child_to: OperationStatus, *, at: datetime) -> None:
+    """Move the step and the child that stands for it; of two callers one wins."""
+    is_legal = to in CHECKPOINT_MOVES[CheckpointStatus(step.status)]
+    with connection.cursor() as cursor:
+        if is_legal:
+            child = CHILD_TYPES.get(step.name)
+            cursor.execute(END, [step.checkpoint_id, step.status, to, at, child, child_to])
+        if not is_legal or cursor.fetchone() != (True,):
+            raise IllegalMove("Checkpoint", str(step.checkpoint_id), step.status, to.value)
 
 
-def _start_child(operation: AtomicOperation, name: str, *, at: datetime) -> None:
-    if name in CHILD_TYPES:
-        child = AtomicOperation.objects.create(
-            window=operation.window, operation_type=CHILD_TYPES[name], parent=operation
-        )
-        move(child, to=OperationStatus.IN_PROGRESS, moves=OPERATION_MOVES, started_at=at)
+OPERATION_FIELDS = [field.attname for field in AtomicOperation._meta.concrete_fields]
+WINDOW_FIELDS = [field.attname for field in ClearingWindow._meta.concrete_fields]
+READ = f"""
+    SELECT {", ".join(f"operation.{name}" for name in OPERATION_FIELDS)},
+           {", ".join(f"clearing_window.{name}" for name in WINDOW_FIELDS)}
+    FROM clearing_atomicoperation operation
+    JOIN clearing_clearingwindow clearing_window ON clearing_window.id = operation.window_id
+    WHERE operation.id = %s
+"""
 
+FACTS = "operation_status, rolling_back_at, dispatch_count, checkpoint_id, checkpoint_status, missing"
 
-def _end_child(operation_id: UUID, name: str, to: OperationStatus, *, at: datetime) -> None:
-    children = AtomicOperation.objects.filter(parent_id=operation_id)
-    for child in children.filter(operation_type=CHILD_TYPES.get(name, "")):
-        move(child, to=to, moves=OPERATION_MOVES, completed_at=at)
+# Both are one round trip; docs/adr/0012 says why the moves are in there.
+BEGIN = f"SELECT {FACTS} FROM begin_step(%s, %s, %s, %s, %s)"
+
+ENTER = f"SELECT {FACTS} FROM enter_step(%s, %s, %s, false, %s)"
+
+END = "SELECT end_step(%s, %s, %s, %s, %s, %s)"

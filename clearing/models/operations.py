@@ -21,12 +21,12 @@ class AtomicOperation(models.Model):
     )
     operation_type = models.CharField(max_length=24, choices=OperationType.choices)
     status = models.CharField(max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING)
-    reason = models.TextField(blank=True, default="", help_text="why it was asked for")
+    reason = models.TextField(blank=True, default="", db_default="", help_text="why it was asked for")
     requested_by = models.CharField(
         max_length=150, blank=True, default="", db_default="", help_text="who asked for it, if it is known"
     )
-    error_code = models.CharField(max_length=64, blank=True, default="")
-    error_message = models.TextField(blank=True, default="")
+    error_code = models.CharField(max_length=64, blank=True, default="", db_default="")
+    error_message = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     rolling_back_at = models.DateTimeField(null=True, help_text="from here on no step may write")
@@ -34,14 +34,22 @@ class AtomicOperation(models.Model):
         default=False, db_default=False, help_text="its settlement was released beforehand: it is not held"
     )
     held_at = models.DateTimeField(null=True, help_text="committed, and settled only when released")
-    hold_reason = models.CharField(max_length=140, blank=True, default="")
+    hold_reason = models.CharField(max_length=140, blank=True, default="", db_default="")
     final_at = models.DateTimeField(null=True, help_text="the point of no return")
     completed_at = models.DateTimeField(null=True)
     digest_before = models.CharField(
-        max_length=64, blank=True, default="", help_text="of the state before the first checkpoint"
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="of the state before the first checkpoint",
     )
     digest_after = models.CharField(
-        max_length=64, blank=True, default="", help_text="of the state after the last undo: must equal"
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="of the state after the last undo: must equal",
     )
 
     class Meta:

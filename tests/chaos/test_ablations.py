@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from clearing import digests, operations, pipeline, recovery, steps
+from clearing import operations, pipeline, recovery, steps
 from clearing.checkpoints import STEPS, Step, netting_calculated
 from clearing.events import outbox
 from clearing.models import AtomicOperation, Checkpoint, Dispatch, NettingResult
@@ -22,6 +22,7 @@ from clearing.steps import LeaseLost
 from settlement import accounts, instructions
 from settlement.models import SettlementInstruction
 from tests.chaos import invariants
+from tests.database import sql
 from tests.factories import AT, DAY, circle, closed, net, running, story
 
 pytestmark = pytest.mark.django_db
@@ -69,7 +70,10 @@ def test_half_an_undo_is_no_rollback(monkeypatch: pytest.MonkeyPatch, room: obje
 def test_without_the_digest_an_undo_that_does_nothing_is_believed_and_the_suite_sees_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(digests, "of", lambda operation: "believe me")
+    sql(
+        "CREATE OR REPLACE FUNCTION run_digest(of_operation uuid, of_window bigint, since smallint)"
+        " RETURNS text LANGUAGE sql AS $$ SELECT 'believe me' $$"
+    )
     operation = run_of_all_steps()
     monkeypatch.setattr(STEPS[3], "undo", nothing)
 
@@ -107,7 +111,7 @@ def test_with_the_write_ahead_a_half_done_netting_is_undone() -> None:
     assert invariants.broken() == []
 
 
-def test_without_the_fence_a_worker_that_lost_its_lease_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_token_a_worker_that_lost_its_lease_writes() -> None:
     circle(10_000)
     operation = running(closed(*story(DAY)), applied=1)
     Dispatch.objects.create(operation=operation, count=2, next_at=AT)
@@ -117,9 +121,9 @@ def test_without_the_fence_a_worker_that_lost_its_lease_writes(monkeypatch: pyte
         late()
     assert steps.get(operation.pk).rolling_back_at is None, "who comes late has no say either"
     assert _applied(operation) == 1
+    assert steps.find_checkpoint(operation.pk, "obligations_collected").status == "Planned"
 
-    monkeypatch.setattr(steps, "refuse_stale", nothing)
-    late()
+    pipeline.collect(str(operation.pk), None)
     assert _applied(operation) == 2
 
 
