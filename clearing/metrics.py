@@ -8,6 +8,7 @@ is counted twice.
 from collections.abc import Iterator
 from datetime import datetime
 
+import redis
 from django.db.models import Count, F, Max, Min
 from django.utils import timezone
 from prometheus_client.core import (
@@ -19,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from clearing import measured
 from clearing.models import (
     AtomicOperation,
     ClearingWindow,
@@ -27,6 +29,7 @@ from clearing.models import (
     WindowMetrics,
 )
 from clearing.states import FINAL_WINDOW, LIVE_OPERATION, OperationStatus
+from clearing_project import counts
 from settlement.models import SettlementInstruction
 from settlement.states import InstructionStatus
 
@@ -57,6 +60,11 @@ class TableCollector(Collector):
         yield _instructions()
         yield _efficiency()
         yield from self._ages()
+        yield from measured.ages(self.at)
+        yield from measured.durations()
+        yield from measured.intake()
+        yield from measured.queues()
+        yield _beat(self.at)
 
     def _ages(self) -> Iterator[Metric]:
         """How old the oldest thing is that has not ended: what an alert watches."""
@@ -156,6 +164,20 @@ def _instructions() -> Metric:
     counted = SettlementInstruction.objects.values_list("instruction_type", "status").annotate(Count("id"))
     for kind, status, count in counted.order_by("instruction_type", "status"):
         family.add_metric([kind, status], count)
+    return family
+
+
+def _beat(at: datetime) -> Metric:
+    family = GaugeMetricFamily(
+        "deltran_clearing_beat_age_seconds",
+        "Since Beat's last tick reached a worker; absent if none ever did",
+    )
+    try:
+        last = counts.last_beat()
+    except redis.RedisError:
+        last = None
+    if last is not None:
+        family.add_metric([], max(0.0, at.timestamp() - last))
     return family
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from clearing import clockwork, operations, recovery
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
+from clearing_project import counts
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 @shared_task
 def tick() -> None:
     """Make every region's windows agree with the clock; trouble in one keeps no other from it."""
+    counts.beat(timezone.now().timestamp())
     trouble: list[Exception] = []
     for region in Region:
         try:

@@ -325,7 +325,7 @@ class Part(Struct):
 
 
 class Health(Struct):
-    """*status* is ``ok``, or ``unavailable`` if a part is away."""
+    """*status* is ``ok``, ``degraded`` if a part no request needs is late, or ``unavailable``."""
 
     status: str
     parts: list[Part]

@@ -29,6 +29,7 @@ from clearing.obligations.items import (
     TooManyItems,
 )
 from clearing.obligations.screen import Fault
+from clearing.obligations.tally import tallied
 from clearing.states import Region
 
 OnError = Literal["all_or_nothing", "per_item"]
@@ -116,6 +117,7 @@ def _submit(call: Call, places: Sequence[int], owner: str | None, at: datetime) 
     )
 
 
+@tallied
 def reject(call: Call, owner: str | None) -> dict[int, Outcome]:
     """
     Find the items that are refused before anything is looked up, by their place.

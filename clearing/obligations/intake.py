@@ -21,10 +21,12 @@ from clearing.obligations.items import (
 )
 from clearing.obligations.screen import Fault, screen
 from clearing.obligations.store import Found, Known, store
+from clearing.obligations.tally import tallied
 from clearing.states import Region
 from settlement import participants
 
 
+@tallied
 def submit(
     submissions: Sequence[Submission],
     *,

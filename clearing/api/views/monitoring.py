@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -18,10 +19,13 @@ from clearing.api import parameters, shapes, wire
 from clearing.api.errors import AddressUnknown
 from clearing.api.schema import described
 from clearing.api.views.base import Door, OpenDoor
+from clearing.models import WindowEvent
+from clearing_project import counts
 from clearing_project.stack import probes
 
 TAG = "monitoring"
 TIMEOUT_SECONDS = 2
+LATE_SECONDS = 60
 
 
 class Metrics(Door):
@@ -45,11 +49,13 @@ class Live(OpenDoor):
 
 
 class Ready(OpenDoor):
-    """``/health/ready``: asks database, broker and NATS, each within seconds."""
+    """``/health/ready``: asks every part, each within seconds; 503 without those that a request needs."""
+
+    needed: ClassVar = frozenset({"database", "broker", "nats"})
 
     @described(
         "health_ready",
-        "Ask the database, the broker and NATS; 503 and which part, if one is away",
+        "Ask database, broker, NATS, Beat and outbox: 503 without one of the first three, else 200",
         wire.Health,
         more={503: wire.Health},
         is_open=True,
@@ -57,17 +63,21 @@ class Ready(OpenDoor):
     )
     def get(self, request: Request) -> Response:
         parts = [_ask(name, probe) for name, probe in PROBES.items()]
-        is_ready = all(part.status == "ok" for part in parts)
-        health = wire.Health(status="ok" if is_ready else "unavailable", parts=parts)
+        away = {part.name for part in parts if part.status != "ok"}
+        is_ready = not away & self.needed
+        status = "unavailable" if not is_ready else "degraded" if away else "ok"
+        health = wire.Health(status=status, parts=parts)
         return Response(health, 200 if is_ready else 503, headers={"Cache-Control": "no-store"})
 
 
 class EngineHealth(Ready):
-    """``health``: the same under the API's own prefix."""
+    """``health``: the same for an operator; 503 if any part is away or late."""
+
+    needed: ClassVar = frozenset({"database", "broker", "nats", "beat", "outbox"})
 
     @described(
         "health",
-        "Answer as /health/ready does",
+        "Ask database, broker, NATS, Beat and outbox: 503 if one is away or late",
         wire.Health,
         more={503: wire.Health},
         is_open=True,
@@ -122,4 +132,28 @@ def _nats() -> None:
             raise ConnectionError("it is not NATS that listens there")
 
 
-PROBES: dict[str, Callable[[], None]] = {"database": _database, "broker": _broker, "nats": _nats}
+class Late(Exception):
+    """Something that should happen all the time has not happened for long."""
+
+
+def _beat() -> None:
+    """Beat sends a tick every few seconds, and a worker takes it."""
+    last = counts.last_beat()
+    if last is None or timezone.now().timestamp() - last > LATE_SECONDS:
+        raise Late("beat")
+
+
+def _outbox() -> None:
+    """The relay publishes what is written."""
+    limit = timezone.now() - timedelta(seconds=LATE_SECONDS)
+    if WindowEvent.objects.filter(published_at=None, occurred_at__lt=limit).exists():
+        raise Late("outbox")
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    "database": _database,
+    "broker": _broker,
+    "nats": _nats,
+    "beat": _beat,
+    "outbox": _outbox,
+}

@@ -1,13 +1,19 @@
 """Health: asked for without a token, and honest about what is away."""
 
 import socket
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import override_settings
+from django.utils import timezone
 
+from clearing import tasks
+from clearing_project import counts
+from tests import factories
 from tests.clearing.api.caller import Caller
 from tests.clearing.api.outage import cut_off
 from tests.database import backend
@@ -15,12 +21,12 @@ from tests.database import backend
 pytestmark = pytest.mark.django_db
 
 
-def parts(path: str, status: int) -> dict[str, str]:
+def parts(path: str, status: int, *, says: str = "") -> dict[str, str]:
     """Ask; return each part's status."""
     answer = Caller().get(path)
     body = answer.json()
     assert answer.status_code == status, body
-    assert body["status"] == ("ok" if status == 200 else "unavailable")
+    assert body["status"] == (says or ("ok" if status == 200 else "unavailable"))
     return {part["name"]: part["status"] for part in body["parts"]}
 
 
@@ -36,9 +42,46 @@ def test_a_process_that_answers_is_alive() -> None:
     assert parts("/health/live", 200) == {}
 
 
+@pytest.fixture(autouse=True)
+def beating() -> None:
+    """Beat's last tick was just now."""
+    counts.beat(time.time())
+
+
 @pytest.mark.parametrize("path", ["/health/ready", "health", "/health/ready/"])
 def test_everything_answers(path: str) -> None:
-    assert parts(path, 200) == {"database": "ok", "broker": "ok", "nats": "ok"}
+    assert parts(path, 200) == dict.fromkeys(("database", "broker", "nats", "beat", "outbox"), "ok")
+
+
+@pytest.mark.parametrize("ago", [61, 3600])
+def test_a_beat_that_is_late_is_told_and_keeps_no_request_away(ago: int) -> None:
+    counts.beat(time.time() - ago)
+
+    assert parts("health", 503)["beat"] == "unavailable"
+    assert parts("/health/ready", 200, says="degraded")["beat"] == "unavailable"
+
+
+def test_an_engine_whose_beat_never_came_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "BEAT", "clearing:nobody-wrote-this")
+
+    assert parts("health", 503)["beat"] == "unavailable"
+
+
+def test_a_tick_is_the_sign_of_life() -> None:
+    counts.beat(0.0)
+
+    tasks.tick()
+
+    assert parts("health", 200)["beat"] == "ok"
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(2, "unavailable"), (0, "ok")])
+def test_events_that_wait_too_long_are_told(minutes: int, status: str) -> None:
+    window = factories.window(opens_at=timezone.now() - timedelta(minutes=minutes))
+
+    assert parts("health", 200 if status == "ok" else 503)["outbox"] == status
+    window.events.update(published_at=timezone.now())
+    assert parts("health", 200)["outbox"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -65,5 +108,6 @@ def test_a_database_that_is_away_is_named() -> None:
     found = parts("/health/ready", 503)
     connection.close()
 
-    assert found == {"database": "unavailable", "broker": "ok", "nats": "ok"}
+    away = {name for name, status in found.items() if status != "ok"}
+    assert away == {"database", "outbox"}
     assert parts("/health/ready", 200)["database"] == "ok"
