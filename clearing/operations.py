@@ -183,20 +183,31 @@ def execute(operation_id: UUID, work: Callable[[AtomicOperation], None], *, at: 
         raise
 
 
-def condemn(operation_id: UUID, failure: BaseException, *, at: datetime) -> None:
+def condemn(operation_id: UUID, failure: BaseException, *, at: datetime, token: int | None = None) -> bool:
     """
     Mark the operation for rollback with what failed; from here on none of its steps may write.
 
     Waits for steps in flight. The first failure is kept; an operation that has ended is left alone.
+
+    Args:
+        token: of the dispatch that brought the caller here. Who was paused past its lease may fail as it
+            likes: the run belongs to others and is left alone.
+
+    Returns:
+        Whether the caller had a say.
     """
     code = failure.code if isinstance(failure, ClearingError) else "internal_error"
     text = str(failure) if isinstance(failure, ClearingError) else f"{type(failure).__name__}: {failure}"
     with transaction.atomic():
         operation = steps.lock(operation_id)
+        if token is not None and token != steps.latest_dispatch(operation_id):
+            logger.warning("%s: who lost its lease at %s failed of %s", operation_id, token, text)
+            return False
         if operation.status == OperationStatus.IN_PROGRESS and operation.rolling_back_at is None:
             AtomicOperation.objects.filter(pk=operation_id).update(
                 rolling_back_at=at, error_code=code, error_message=text[:2000]
             )
+        return True
 
 
 def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOperation:

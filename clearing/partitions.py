@@ -28,6 +28,10 @@ def create(window_id: int) -> None:
         cursor.execute(
             f"ALTER TABLE clearing_obligation ATTACH PARTITION {table} FOR VALUES IN ({int(window_id)})"
         )
+        cursor.execute(
+            f"CREATE TRIGGER emptied_when_given_up BEFORE TRUNCATE ON {table}"
+            " EXECUTE FUNCTION refuse_truncate_of_kept_window()"
+        )
 
 
 def pass_gate(window_id: int) -> None:

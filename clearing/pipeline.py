@@ -39,6 +39,7 @@ from clearing_project.errors import Conflict, Unavailable
 logger = logging.getLogger(__name__)
 
 BACK_OFF_DOUBLINGS_MAX = 5
+FIRST_TOKEN = 1
 TRANSIENT = (OperationalError, InterfaceError, BrokerAway)
 
 
@@ -90,11 +91,7 @@ def clear(
         CutoffNotReached, WindowFinal, AlreadyProcessing
         RunHeld: its run is committed and waits for a release.
     """
-    window = ClearingWindow.objects.get(pk=window.pk)
-    if window.status in (WindowStatus.SCHEDULED, WindowStatus.OPEN, WindowStatus.CLOSING):
-        raise CutoffNotReached(window.pk, window.status, window.cutoff_at.isoformat())
-    if window.status in (WindowStatus.COMPLETED, WindowStatus.FAILED):
-        raise WindowFinal(window.pk, window.status)
+    _refuse_unready(ClearingWindow.objects.get(pk=window.pk))
     held = operations.live_clearing(window.pk)
     if held is not None and operations.is_held(held):
         if not release:
@@ -102,12 +99,14 @@ def clear(
         finality.settle(held.pk, at=at)
         return held
     with transaction.atomic():
+        window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
+        _refuse_unready(window)  # it may have been given up since
         operation = operations.create(
             window, OperationType.WINDOW_CLEARING, reason=reason, is_released=release
         )
         operations.start(operation, at=at)
-        Dispatch.objects.create(operation=operation, count=1, next_at=at + lease(0))
-    _take_window(operation, at=at)
+        Dispatch.objects.create(operation=operation, count=FIRST_TOKEN, next_at=at + lease(0))
+    _take_window(operation, at=at, token=FIRST_TOKEN)
     transaction.on_commit(lambda: send(operation.pk))
     return operation
 
@@ -188,7 +187,7 @@ def collect(operation_id: str, token: int | None = None) -> None:
 def net_currency(operation_id: str, currency_id: int, token: int | None = None) -> None:
     """Net one currency; the first of them writes ahead that netting has started."""
     key, at, name = UUID(operation_id), timezone.now(), netting_calculated.NAME
-    with _condemning(key, at):
+    with _condemning(key, at, token):
         _renew(key, token, at=at)
         steps.begin(key, name, at=at, token=token)
         netted = netting_calculated.compute(steps.get(key), currency_id)
@@ -213,7 +212,7 @@ def instruct(operation_id: str, token: int | None = None) -> None:
 def settle(operation_id: str, token: int | None = None) -> None:
     """Commit, and pass the point of no return unless the run is held for a release."""
     key, at = UUID(operation_id), timezone.now()
-    with _condemning(key, at):
+    with _condemning(key, at, token):
         held = finality.commit(key, at=at, token=token)
     if not held:
         finality.settle(key, at=at)
@@ -228,37 +227,37 @@ def roll_back(operation_id: str) -> None:
 
 
 @contextmanager
-def _condemning(operation_id: UUID, at: datetime) -> Iterator[None]:
+def _condemning(operation_id: UUID, at: datetime, token: int | None) -> Iterator[None]:
     """
     Mark the operation for rollback when its step fails.
 
-    A passing outage is retried instead; who has lost the lease has no say.
+    A passing outage is retried instead; who has lost the lease has no say, whatever it fails of.
     """
     try:
         yield
     except (*TRANSIENT, LeaseLost):
         raise
     except Exception as failure:
-        operations.condemn(operation_id, failure, at=at)
+        operations.condemn(operation_id, failure, at=at, token=token)
         raise
 
 
 @contextmanager
-def _undoing(operation_id: UUID, at: datetime) -> Iterator[None]:
+def _undoing(operation_id: UUID, at: datetime, token: int) -> Iterator[None]:
     """Roll the run back at once when its step fails here; an outage and a faster double are no failure."""
     try:
         yield
     except (*TRANSIENT, OperationStopped):
         raise
     except Exception as failure:
-        operations.condemn(operation_id, failure, at=at)
-        operations.roll_back(operation_id, at=at)
+        if operations.condemn(operation_id, failure, at=at, token=token):
+            operations.roll_back(operation_id, at=at)
         raise
 
 
 def _step(operation_id: str, step: Step, token: int | None) -> None:
     key, at = UUID(operation_id), timezone.now()
-    with _condemning(key, at):
+    with _condemning(key, at, token):
         _renew(key, token, at=at)
         steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at, token=token)
 
@@ -284,25 +283,33 @@ def _publish(message: Any) -> None:
 
 def _go_on(operation: AtomicOperation, *, at: datetime) -> Any:
     """Take the window if it is not taken; return what is to be sent, None if the window was empty."""
-    _take_window(operation, at=at)
+    token = Dispatch.objects.get(pk=operation.pk).count
+    _take_window(operation, at=at, token=token)
     if _currencies(operation.window_id):
-        return draw(operation, token=Dispatch.objects.get(pk=operation.pk).count)
-    _finish_empty(operation, at=at)
+        return draw(operation, token=token)
+    _finish_empty(operation, at=at, token=token)
     return None
 
 
-def _take_window(operation: AtomicOperation, *, at: datetime) -> None:
+def _refuse_unready(window: ClearingWindow) -> None:
+    if window.status in (WindowStatus.SCHEDULED, WindowStatus.OPEN, WindowStatus.CLOSING):
+        raise CutoffNotReached(window.pk, window.status, window.cutoff_at.isoformat())
+    if window.status in (WindowStatus.COMPLETED, WindowStatus.FAILED):
+        raise WindowFinal(window.pk, window.status)
+
+
+def _take_window(operation: AtomicOperation, *, at: datetime, token: int) -> None:
     """Apply the first checkpoint, so that whoever asked sees the window Processing."""
-    with _undoing(operation.pk, at):
+    with _undoing(operation.pk, at, token):
         steps.run_step(
             operation.pk, window_status_changed.NAME, partial(_apply, window_status_changed, at=at), at=at
         )
 
 
-def _finish_empty(operation: AtomicOperation, *, at: datetime) -> None:
+def _finish_empty(operation: AtomicOperation, *, at: datetime, token: int) -> None:
     """Run every step here: with no obligations there is nothing to fan out."""
     key = operation.pk
-    with _undoing(key, at):
+    with _undoing(key, at, token):
         for step in STEPS:
             steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at)
         held = finality.commit(key, at=at)

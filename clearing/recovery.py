@@ -1,20 +1,22 @@
 """
 Go on where a lost message, a killed worker or an outage left a window: back before the commit, forward after.
 
-Everything here may run twice and side by side. Attempts are bounded: a run that gets no further is rolled
-back, a window whose runs keep failing for reasons that may pass is cleared again a few times and then
-given up, its obligations moved on. After the point of no return there is no bound: only forward.
+Everything here may run twice and side by side. Attempts are bounded: a run that gets no further in so many
+of them (each step done and each currency netted begins the count anew) is rolled back, a window whose runs
+keep failing for reasons that may pass is cleared again a few times and then given up, its obligations
+moved on. After the point of no return there is no bound: only forward.
 """
 
 import logging
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from clearing import operations, pipeline, windows
-from clearing.models import ClearingWindow, Dispatch
+from clearing.models import Checkpoint, ClearingWindow, Dispatch, NettingResult
 from clearing.states import FINAL_WINDOW, OperationStatus, WindowStatus
 from clearing_project.errors import ClearingError, Conflict
 
@@ -62,11 +64,14 @@ def _advance(found: Dispatch, *, at: datetime) -> bool:
         )
         if dispatch is None:
             return False
-        dispatch.count += 1
-        dispatch.next_at = at + pipeline.lease(dispatch.count - 1)
-        dispatch.save(update_fields=["count", "next_at"])
-    if dispatch.count > settings.CLEARING["ATTEMPTS_MAX"]:
-        operations.condemn(dispatch.pk, AttemptsExhausted(str(dispatch.pk), dispatch.count), at=at)
+        standing = _standing(dispatch.pk)
+        got_further = dispatch.standing not in ("", standing)
+        dispatch.standing, dispatch.count = standing, dispatch.count + 1
+        dispatch.attempts = 1 if got_further else dispatch.attempts + 1
+        dispatch.next_at = at + pipeline.lease(dispatch.attempts - 1)
+        dispatch.save(update_fields=["count", "attempts", "standing", "next_at"])
+    if dispatch.attempts > settings.CLEARING["ATTEMPTS_MAX"]:
+        operations.condemn(dispatch.pk, AttemptsExhausted(str(dispatch.pk), dispatch.attempts), at=at)
     try:
         pipeline.send(dispatch.pk)
     except ClearingError as refused:
@@ -76,11 +81,20 @@ def _advance(found: Dispatch, *, at: datetime) -> bool:
     return True
 
 
+def _standing(operation_id: UUID) -> str:
+    """Say how far a run is: every mark of its checkpoints counts, and every currency netted."""
+    marks = Checkpoint.objects.filter(operation_id=operation_id).aggregate(
+        started=Count("started_at"), applied=Count("applied_at"), undone=Count("undone_at")
+    )
+    netted = NettingResult.objects.filter(operation_id=operation_id).count()
+    return "/".join(map(str, (*marks.values(), netted)))
+
+
 def _clear_again(*, at: datetime) -> int:
     """
     Clear windows again where the cause may have passed; give up after so many runs.
 
-    A window that no run could even take is still Closed: it was never rolled back, so it is not given up.
+    A window that no run could even take is still Closed, whatever the cause: nobody would come back to it.
     """
     taken = 0
     uncleared = (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK)
@@ -96,7 +110,7 @@ def _clear_again(*, at: datetime) -> int:
         if last.completed_at + pipeline.lease(runs.count() - 1) > at:
             continue
         try:
-            if was_taken and runs.count() >= settings.CLEARING["RUNS_MAX"]:
+            if runs.count() >= settings.CLEARING["RUNS_MAX"]:
                 windows.give_up(window, at=at, reason=f"{runs.count()} runs failed: {last.error_message}")
             else:
                 pipeline.clear(window, at=at, reason=f"again after {last.error_code}")

@@ -175,7 +175,7 @@ WINDOW_MOVES: Moves[WindowStatus] = {
     WindowStatus.SCHEDULED: frozenset({WindowStatus.OPEN}),
     WindowStatus.OPEN: frozenset({WindowStatus.CLOSING}),
     WindowStatus.CLOSING: frozenset({WindowStatus.CLOSED}),
-    WindowStatus.CLOSED: frozenset({WindowStatus.PROCESSING}),
+    WindowStatus.CLOSED: frozenset({WindowStatus.PROCESSING, WindowStatus.FAILED}),
     WindowStatus.PROCESSING: frozenset({WindowStatus.SETTLING, WindowStatus.ROLLED_BACK}),
     WindowStatus.SETTLING: frozenset({WindowStatus.COMPLETED}),
     WindowStatus.ROLLED_BACK: frozenset({WindowStatus.PROCESSING, WindowStatus.FAILED}),

@@ -14,7 +14,7 @@ import logging
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from clearing import aside, calendar, operations, partitions, schedules
 from clearing import weights as weighing
@@ -289,6 +289,8 @@ def close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Clearing
     Raises:
         IllegalMove: it is closed already.
     """
+    if connection.in_atomic_block:  # both phases in one: gate before row, as whoever enters takes them
+        partitions.shut_gate(window.pk)
     window = get(window.pk)
     if window.status == WindowStatus.OPEN:
         window = begin_close(window, at=at, reason=reason)
@@ -297,12 +299,12 @@ def close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Clearing
 
 def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
     """
-    Give a rolled-back window up: Failed, and its obligations move to the region's accepting window.
+    Give up a closed or rolled-back window: Failed, its obligations move to the region's accepting one.
 
     Nothing is lost or doubled: the sum over windows stays the sum of what was accepted.
 
     Raises:
-        IllegalMove: it is not rolled back.
+        IllegalMove: it is neither closed nor rolled back.
         NoAcceptingWindow: nowhere to move them to; the window stays as it is.
         AlreadyProcessing: a run of it is live.
     """
@@ -314,17 +316,9 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
         move(window, to=WindowStatus.FAILED, moves=WINDOW_MOVES, processed_at=at)
         target = enter(Region(window.region), at=at)
         count = partitions.empty_into(window.pk, target_id=target.pk)
-        rolled = RollOn.objects.create(
-            source=window, target=target, reason=reason, obligations_count=count, rolled_at=at
-        )
-        outbox.append(
-            window.pk,
-            EventType.FAILED,
-            at=at,
-            reason=reason,
-            rolled_on_to_window_id=target.pk,
-            obligations_count=count,
-        )
+        told = {"reason": reason, "obligations_count": count}
+        rolled = RollOn.objects.create(source=window, target=target, rolled_at=at, **told)
+        outbox.append(window.pk, EventType.FAILED, at=at, rolled_on_to_window_id=target.pk, **told)
     return rolled
 
 

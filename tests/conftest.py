@@ -11,6 +11,7 @@ import signal
 
 import django
 import pytest
+from django.conf import settings
 
 from tests.servers import Servers
 
@@ -20,6 +21,8 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the serv
 SERVERS.start()
 os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"
 django.setup()
+# Between tests that commit, tables are emptied; PostgreSQL allows that here alone (refuse_truncate).
+settings.DATABASES["default"]["OPTIONS"]["options"] += " -c clearing.may_truncate=on"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

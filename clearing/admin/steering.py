@@ -150,10 +150,10 @@ ROLL_BACK = Verb(
 GIVE_UP = Verb(
     "give_up",
     "Give up",
-    "The rolled-back window is not cleared again: it is Failed for good, and its obligations move on to the"
-    " region's next window.",
+    "The window, rolled back or closed, is not cleared again: it is Failed for good, and its obligations move"
+    " on to the region's next window.",
     _give_up,
-    (WindowStatus.ROLLED_BACK,),
+    (WindowStatus.CLOSED, WindowStatus.ROLLED_BACK),
     is_dangerous=True,
 )
 CORRECT = Verb(

@@ -120,6 +120,12 @@ class Dispatch(models.Model):
         AtomicOperation, on_delete=models.CASCADE, primary_key=True, related_name="dispatch"
     )
     count = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="dispatches since the run last got further"
+    )
+    standing = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="how far it was at the last one"
+    )
     next_at = models.DateTimeField(help_text="end of the lease: dispatched again from here on, if still live")
 
     class Meta:

@@ -48,7 +48,7 @@ def test_a_double_that_comes_after_the_commit_does_not_undo_an_empty_window() ->
     finality.commit(operation.pk, at=AT)
 
     with pytest.raises(steps.OperationStopped):
-        pipeline._finish_empty(operation, at=AT)
+        pipeline._finish_empty(operation, at=AT, token=1)
 
     assert steps.get(operation.pk).rolling_back_at is None
 

@@ -1,16 +1,20 @@
 """Beat's tick where a window or a region is broken: the others have their turn, and it is tried again."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
 from clearing import operations, pipeline, recovery, tasks, windows
 from clearing.faults import FaultInjected
+from clearing.models import Obligation
 from clearing.states import Region, WindowStatus
+from tests.chaos import invariants
 from tests.database import sql
-from tests.factories import closed, window
+from tests.factories import circle, closed, obligation, window
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +40,9 @@ def test_a_window_that_cannot_be_taken_keeps_the_tick_from_no_other_region() -> 
 
 @pytest.mark.parametrize("code", ["internal_error", "rolled_back_by_request"])
 def test_a_window_whose_first_step_keeps_failing_is_tried_again_with_growing_pauses(
-    armoury: Path, code: str
+    armoury: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
+    monkeypatch.setitem(settings.CLEARING, "RUNS_MAX", 9)
     shut = closed()
     sql("UPDATE clearing_clearingwindow SET grace_seconds = 0")
     runs = operations.clearings().filter(window=shut)
@@ -61,3 +66,30 @@ def test_a_window_whose_first_step_keeps_failing_is_tried_again_with_growing_pau
 
     recovery.sweep(at=at + pipeline.lease(4))
     assert windows.get(shut.pk).status == WindowStatus.PROCESSING
+
+
+@pytest.mark.parametrize("code", ["internal_error", "rolled_back_by_request"])
+def test_a_window_whose_first_step_never_succeeds_comes_to_its_end_and_its_obligations_move_on(
+    armoury: Path, code: str
+) -> None:
+    """It once stayed Closed for ever, whose obligations nobody would clear."""
+    circle()
+    shut, runs_max = closed(obligation(amount_minor=7)), settings.CLEARING["RUNS_MAX"]
+    runs, at = operations.clearings().filter(window=shut), timezone.now()
+    for count in range(runs_max):
+        (armoury / "window_status_changed.before").write_text("raise")
+        with contextlib.suppress(FaultInjected):
+            pipeline.clear(shut, at=at)
+        at += pipeline.lease(count)
+        runs.update(error_code=code)
+        assert windows.get(shut.pk).status == WindowStatus.CLOSED
+
+    recovery.sweep(at=at)
+    assert windows.get(shut.pk).status == WindowStatus.CLOSED, "nowhere to move them to yet"
+    following = window()
+    recovery.sweep(at=at)
+
+    assert (windows.get(shut.pk).status, runs.count()) == (WindowStatus.FAILED, runs_max)
+    assert list(Obligation.objects.values_list("window_id", "amount_minor")) == [(following.pk, 7)]
+    assert shut.events.latest("sequence").event_type == "Failed"
+    assert invariants.broken({"USD": (1, 7)}) == []

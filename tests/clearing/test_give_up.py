@@ -2,12 +2,14 @@
 
 from datetime import datetime, timedelta
 from functools import partial
+from queue import Queue
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
-from clearing import finality, operations, recovery, steps, windows
+from clearing import finality, operations, partitions, recovery, steps, windows
 from clearing.models import ClearingWindow, Dispatch, Obligation, ObligationKey, RollOn
 from clearing.obligations import Intake
 from clearing.operations import AlreadyProcessing
@@ -15,10 +17,11 @@ from clearing.states import OperationStatus, WindowStatus
 from clearing.windows import NoAcceptingWindow
 from clearing_project.celery import app
 from clearing_project.errors import Conflict
-from tests.database import together
+from tests.database import PATIENCE_SECONDS, backend, together, wait_until_blocked
 from tests.factories import (
     AT,
     DAY,
+    apply,
     balances,
     circle,
     closed,
@@ -102,6 +105,31 @@ def test_a_window_that_is_being_cleared_or_has_ended_is_not_given_up() -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_closing_in_one_transaction_waits_for_who_entered_and_never_in_a_circle() -> None:
+    """A force-close with an Idempotency-Key once took the row before the gate, who entered the reverse."""
+    circle()
+    lost, following = rolled_back(), window()
+    closer: Queue[int] = Queue()
+
+    def close() -> ClearingWindow:
+        with transaction.atomic():
+            closer.put(backend())
+            return windows.close(following, at=AT, reason="test")
+
+    def give_up() -> RollOn:
+        with transaction.atomic():
+            partitions.pass_gate(following.pk)
+            wait_until_blocked(closer.get(timeout=PATIENCE_SECONDS))
+            return windows.give_up(lost, at=AT, reason="hopeless")
+
+    closed_, rolled = together(close, give_up)
+
+    assert isinstance(rolled, RollOn), rolled
+    assert isinstance(closed_, ClearingWindow), closed_
+    assert (closed_.status, amounts(following)) == (WindowStatus.CLOSED, [300, 400, 500])
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_giving_up_beside_intake_and_beside_itself_loses_and_doubles_nothing() -> None:
     circle()
     lost, following = rolled_back(), window()
@@ -154,6 +182,28 @@ def test_the_sweep_takes_live_runs_further_and_leaves_held_and_ended_ones(
     app.control.purge()
     dispatch.refresh_from_db()
     assert dispatch.count == 1 + taken
+
+
+def test_a_run_that_gets_further_begins_its_attempts_anew(now: datetime) -> None:
+    """A long run on bad days once used up its attempts although each brought it further."""
+    circle()
+    shut = closed(*story(DAY))
+    operation = running(shut, applied=1)
+    Dispatch.objects.create(operation=operation, count=1, next_at=now)
+    attempts_max, turn = settings.CLEARING["ATTEMPTS_MAX"], 0
+    for step in (1, 2, 3):
+        for _ in range(attempts_max - 1):
+            turn += 1
+            recovery.sweep(at=now + timedelta(days=turn))
+        assert steps.get(operation.pk).rolling_back_at is None
+        apply(operation, step)
+
+    recovery.sweep(at=now + timedelta(days=turn + 1))
+
+    app.control.purge()
+    found = Dispatch.objects.get(pk=operation.pk)
+    assert steps.get(operation.pk).rolling_back_at is None
+    assert (found.count, found.attempts) == (2 + turn, 1)
 
 
 def test_a_run_that_gets_no_further_is_condemned_after_its_attempts(now: datetime) -> None:
