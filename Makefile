@@ -10,6 +10,7 @@ ONCE ?=
 TESTED ?=
 UPGRADE ?=
 ARGS ?=
+JOBS ?= 2
 SEED ?= 1
 RUNS ?= 10
 
@@ -28,8 +29,8 @@ demo: setup ## run the whole stack, clear the sample day, keep serving; ONCE=1 s
 stack: setup ## run the whole stack in the foreground
 	@$(PY) manage.py stack $(ARGS)
 
-test: setup-dev ## run every test on real embedded servers; ARGS go to pytest
-	@$(PY) -m pytest $(ARGS)
+test: setup-dev ## run every test on real embedded servers, JOBS=2 processes side by side; ARGS go to pytest
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 chaos: setup-dev ## torment a stack of its own with random faults and check every invariant; SEED=1 RUNS=50 to change
 	@$(PY) -m tests.chaos --seed $(SEED) --runs $(RUNS) $(ARGS)
@@ -46,7 +47,7 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 	$(PY) $(VENV)/bin/pip-licenses --from=mixed --python=$(PY) > /dev/null
 	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
-	$(if $(TESTED),,$(PY) -m pytest)
+	$(if $(TESTED),,$(PY) -m pytest -n $(JOBS) --dist loadfile)
 
 sbom: setup-dev ## write sbom.json (CycloneDX): every package of a deployment, with its hashes
 	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-file sbom.json

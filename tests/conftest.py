@@ -40,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.append("django_db_serialized_rollback")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """
+    Where tests run side by side, each process has servers of its own and reads its settings after them.
+
+    So it inherits neither the addresses of this one's servers nor the name of the settings.
+    """
+    SERVERS.stop()
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave no server behind."""
     SERVERS.stop()

@@ -23,6 +23,7 @@ class Servers:
         self.redis = EmbeddedRedis(self.directory)
         self.nats = EmbeddedNats(self.directory)
         self.started: list[EmbeddedServer] = []
+        self.exported: dict[str, str | None] = {}
 
     def start(self) -> None:
         """Start what is not named, and export every address."""
@@ -36,16 +37,26 @@ class Servers:
             self.stop()
             raise
         for server in self.started:
-            os.environ[server.variable] = server.url
-        os.environ.setdefault("BROKER_URL", os.environ["REDIS_URL"])
-        os.environ["DATA_DIR"] = str(self.directory)
-        os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
-        os.environ["HTTPS"] = "false"
+            self._export(server.variable, server.url)
+        self._export("BROKER_URL", os.environ.get("BROKER_URL") or os.environ["REDIS_URL"])
+        self._export("DATA_DIR", str(self.directory))
+        self._export("SECRET_KEY", os.environ.get("SECRET_KEY") or secrets.token_urlsafe(48))
+        self._export("HTTPS", "false")
 
     def stop(self) -> None:
-        """Stop what was started and delete its data. May be repeated."""
+        """Stop what was started, delete its data, and leave the environment as it was. May be repeated."""
         for server in self.started:
             server.stop()
         self.started.clear()
+        for variable, before in self.exported.items():
+            if before is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = before
+        self.exported.clear()
         self.postgres.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _export(self, variable: str, value: str) -> None:
+        self.exported.setdefault(variable, os.environ.get(variable))
+        os.environ[variable] = value
