@@ -80,6 +80,13 @@ def _at(place: ObligationKey) -> Obligation | SetAside | None:
     return rows.filter(window_id=place.window_id, pk=place.obligation_id).first()
 
 
+def is_waiting(span: Span) -> bool:
+    """Whether a parked obligation waits for this window."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM clearing_setaside WHERE {DUE})", _values(span, None))
+        return bool(cursor.fetchone()[0])
+
+
 def enter_due(span: Span, *, obligation_id: int | None = None) -> int:
     """
     Move the parked obligations whose window this is into it; the caller has passed its gate.
@@ -90,13 +97,7 @@ def enter_due(span: Span, *, obligation_id: int | None = None) -> int:
     Returns:
         How many moved; each once, whoever else asks. One that somebody acts upon is left out.
     """
-    values: dict[str, int | str | datetime | None] = {
-        "window": span.window_id,
-        "region": span.region.value,
-        "cutoff": span.cutoff_at,
-        "next_cutoff": span.next_cutoff_at,
-        "one": obligation_id,
-    }
+    values = _values(span, obligation_id)
     with connection.cursor() as cursor:
         cursor.execute(ENTER.format(partition=partitions.name(span.window_id)), values)
         moved: int = cursor.rowcount
@@ -104,6 +105,16 @@ def enter_due(span: Span, *, obligation_id: int | None = None) -> int:
             cursor.execute(LEAVE, values)
             assert cursor.rowcount == moved, "what entered is what waits no more"
     return moved
+
+
+def _values(span: Span, obligation_id: int | None) -> dict[str, int | str | datetime | None]:
+    return {
+        "window": span.window_id,
+        "region": span.region.value,
+        "cutoff": span.cutoff_at,
+        "next_cutoff": span.next_cutoff_at,
+        "one": obligation_id,
+    }
 
 
 def take_out(obligation: Obligation, **stamp: Any) -> SetAside:

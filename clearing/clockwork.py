@@ -3,7 +3,9 @@
 import logging
 from datetime import datetime, timedelta
 
-from clearing import operations, pipeline, windows
+from django.db import transaction
+
+from clearing import aside, operations, pipeline, windows
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.states import Region, WindowStatus
 from clearing_project.errors import Conflict
@@ -23,10 +25,20 @@ def keep(region: Region, *, at: datetime) -> None:
     try:
         try:
             _turn_over(region, at=at)
+            let_in(region, at=at)
         finally:
             _finish_due(region, at=at)
     except (IllegalMove, windows.WindowAlreadyOpen) as overtaken:
         logger.info("another tick was first: %s", overtaken)
+
+
+def let_in(region: Region, *, at: datetime) -> int:
+    """Let obligations into the open window that were parked while it opened, or acted upon at that moment."""
+    window = windows.open_one(region)
+    if window is None or not aside.is_waiting(windows.span(window)):
+        return 0
+    with transaction.atomic():
+        return aside.enter_due(windows.span(windows.enter(region, at=at)))
 
 
 def _turn_over(region: Region, *, at: datetime) -> None:

@@ -96,7 +96,9 @@ class IntakeItem(Struct, omit_defaults=True):
     """
     What became of one item: with its id, or with the code of what is wrong and that error's fields.
 
-    *state* is there when the obligation is in no window: *window_id* is null then.
+    *state* is there when the obligation is in no window: *window_id* is null then, *reason* says why it waits
+    and *expected_at* until when, as far as the calendar tells. *arrival* and *origin_window_id* are there if
+    it came too late for the window that it was meant for.
     """
 
     index: int
@@ -105,15 +107,20 @@ class IntakeItem(Struct, omit_defaults=True):
     id: UUID | None = None
     window_id: int | None = None
     state: ObligationState | None = None
+    reason: str = ""
+    expected_at: datetime | None = None
+    arrival: Arrival | None = None
+    origin_window_id: int | None = None
     code: str = ""
     message: str = ""
 
 
 class IntakeAnswer(Struct):
-    """What became of a call; *items* are in its order."""
+    """What became of a call; *items* are in its order. *window_id* is null while the region waits for one."""
 
-    window_id: int
+    window_id: int | None
     accepted: int
+    parked: int
     duplicate: int
     rejected: int
     items: list[IntakeItem]

@@ -82,7 +82,7 @@ def take(messages: Sequence[Message], *, at: datetime) -> list[Taken]:
         except Exception as failure:
             told[place] = _broken(failure)
         else:
-            if rejected:  # item by item, and some are wrong already
+            if rejected or call.window_id is not None:  # some wrong already, or meant for a window of its own
                 works.append(([place], partial(_by_itself, place, call, owner, at)))
             else:
                 sound = [each.submission for each in call.drafts if each.submission is not None]

@@ -12,6 +12,7 @@ from struct import Struct
 import numpy as np
 
 from clearing.obligations.items import Item
+from clearing.states import Arrival
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(2000, 1, 1).toordinal()
@@ -24,6 +25,7 @@ ROW_COLUMNS = (
     "id, amount_minor, key, payer_id, payee_id, currency_id, priority, reference,"
     " window_id, submitted_at, submitter, due_date, link"
 )
+WIDE_COLUMNS = f"{ROW_COLUMNS}, not_before, arrival, origin_window_id"  # of a batch in which one is not plain
 KEY_ROW = np.dtype(
     [
         ("columns", ">i2"),
@@ -62,18 +64,28 @@ def rows(
     submitter: str,
     at: datetime,
     only: Collection[bytes] | None = None,
+    missed_id: int | None = None,
+    is_wide: bool = False,
 ) -> bytes:
-    """Return the rows of the items in the order of the call, numbered by their place; *only* these keys."""
-    moment = BIGINT(8, (at - EPOCH) // timedelta(microseconds=1))
-    shared = BIGINT(8, window_id) + moment + _text(submitter)
+    """
+    Return the rows of the items in the order of the call, numbered by their place.
+
+    Args:
+        only: these keys alone.
+        missed_id: the window that the items came too late for.
+        is_wide: with the columns that few batches need.
+    """
+    shared = BIGINT(8, window_id) + _moment(at) + _text(submitter)
     plain = shared + NULL + NULL
+    origin = NULL + NULL if missed_id is None else _text(Arrival.LATE.value) + BIGINT(8, missed_id)
+    columns = 16 if is_wide else 13
     parts = [HEADER]
     for place, item in enumerate(items, start=first_id):
         if only is not None and item.key not in only:
             continue
         reference = item.reference.encode()
         head = HEAD(
-            13,
+            columns,
             *(8, place),
             *(8, item.amount_minor),
             *(16, item.key),
@@ -85,12 +97,18 @@ def rows(
         )
         is_plain = item.due_date is None and item.link is None
         parts += (head, reference, plain if is_plain else shared + _day(item.due_date) + _text(item.link))
+        if is_wide:
+            parts += (_moment(item.not_before), origin)
     parts.append(END)
     return b"".join(parts)
 
 
 def _day(day: date | None) -> bytes:
     return NULL if day is None else INT(4, day.toordinal() - EPOCH_DAY)
+
+
+def _moment(moment: datetime | None) -> bytes:
+    return NULL if moment is None else BIGINT(8, (moment - EPOCH) // timedelta(microseconds=1))
 
 
 def _text(text: str | None) -> bytes:

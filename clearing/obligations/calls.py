@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from clearing import windows
 from clearing.decoding import decoded
+from clearing.models import ClearingWindow
 from clearing.obligations.intake import submit
 from clearing.obligations.items import (
     BATCH_MAX,
@@ -31,16 +32,26 @@ from clearing.obligations.items import (
 from clearing.obligations.screen import Fault
 from clearing.obligations.tally import tallied
 from clearing.states import Region
+from clearing_project.errors import Invalid
 
 OnError = Literal["all_or_nothing", "per_item"]
 
 
+class WindowElsewhere(Invalid):
+    """The call names a window and another region."""
+
+    code = "window_elsewhere"
+    fields = ("window_id", "window_region", "region")
+    message = "Window {window_id} is of region {window_region}, not {region}."
+
+
 class SubmitObligations(Struct, forbid_unknown_fields=True):
-    """Up to 10,000 obligations for the region's accepting window."""
+    """Up to 10,000 obligations for the region's accepting window, or for *window_id* while it is that."""
 
     obligations: Annotated[list[Submission], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_MAX})]
     region: str = "Global"
     on_error: OnError = "all_or_nothing"
+    window_id: int | None = None
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -58,6 +69,7 @@ class Call:
     drafts: list[Draft]
     region: Region
     all_or_nothing: bool
+    window_id: int | None = None
 
 
 class _Envelope(Struct, forbid_unknown_fields=True):
@@ -66,6 +78,7 @@ class _Envelope(Struct, forbid_unknown_fields=True):
     obligations: list[msgspec.Raw]
     region: str = "Global"
     on_error: OnError = "all_or_nothing"
+    window_id: int | None = None
 
 
 def read(body: bytes) -> Call:
@@ -80,9 +93,14 @@ def read(body: bytes) -> Call:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         envelope = decoded(body, _Envelope)
         drafts = [_draft(raw) for raw in envelope.obligations[: BATCH_MAX + 1]]
-        return Call(drafts, windows.region(envelope.region), envelope.on_error == "all_or_nothing")
-    drafts = [Draft(item.reference, item) for item in whole.obligations]
-    return Call(drafts, windows.region(whole.region), whole.on_error == "all_or_nothing")
+        return _call(drafts, envelope)
+    return _call([Draft(item.reference, item) for item in whole.obligations], whole)
+
+
+def _call(drafts: list[Draft], said: SubmitObligations | _Envelope) -> Call:
+    return Call(
+        drafts, windows.region(said.region), said.on_error == "all_or_nothing", window_id=said.window_id
+    )
 
 
 def take(call: Call, *, owner: str | None, at: datetime) -> Intake:
@@ -98,8 +116,8 @@ def take(call: Call, *, owner: str | None, at: datetime) -> Intake:
         return _submit(call, range(len(call.drafts)), owner, at)
     places = [index for index in range(len(call.drafts)) if index not in rejected]
     if not places:
-        window_id = windows.accepting(call.region).pk
-        return Intake(window_id, [rejected[index] for index in sorted(rejected)])
+        window = windows.open_one(call.region)
+        return Intake(window.pk if window else None, [rejected[index] for index in sorted(rejected)])
     intake = _submit(call, places, owner, at)
     taken = {
         place: replace(outcome, index=place) for place, outcome in zip(places, intake.outcomes, strict=True)
@@ -114,7 +132,18 @@ def _submit(call: Call, places: Sequence[int], owner: str | None, at: datetime) 
         submitter=owner or OPERATOR_SCOPE,
         at=at,
         all_or_nothing=call.all_or_nothing,
+        window=_meant(call),
     )
+
+
+def _meant(call: Call) -> ClearingWindow | None:
+    """Return the window that the call names, if it names one."""
+    if call.window_id is None:
+        return None
+    window = windows.get(call.window_id)
+    if window.region != call.region:
+        raise WindowElsewhere(call.window_id, window.region, call.region.value)
+    return window
 
 
 @tallied

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db import transaction
 
-from clearing import windows
+from clearing.events.catalog import rfc3339
+from clearing.models import ClearingWindow
+from clearing.obligations import placing
 from clearing.obligations.items import (
     BATCH_MAX,
     Intake,
@@ -20,9 +22,9 @@ from clearing.obligations.items import (
     TooManyItems,
 )
 from clearing.obligations.screen import Fault, screen
-from clearing.obligations.store import Found, Known, store
+from clearing.obligations.store import Batch, Found, Known, store
 from clearing.obligations.tally import tallied
-from clearing.states import Region
+from clearing.states import Arrival, AsideStatus, Region
 from settlement import participants
 
 
@@ -34,12 +36,16 @@ def submit(
     submitter: str,
     at: datetime,
     all_or_nothing: bool,
+    window: ClearingWindow | None = None,
 ) -> Intake:
     """
-    Take obligations into the region's accepting window, in one transaction.
+    Take obligations into the region's accepting window, or aside until theirs opens, in one transaction.
 
     The same reference and body of the same submitter are answered as a duplicate with the first
-    one's id, in whichever window it is. With *all_or_nothing* one fault rejects the whole call.
+    one's id, wherever it is. With *all_or_nothing* one fault rejects the whole call.
+
+    Args:
+        window: of the region, which the call is meant for; if it accepts no more, the call is late.
 
     Raises:
         NoItems, TooManyItems, NoAcceptingWindow
@@ -51,18 +57,22 @@ def submit(
         raise TooManyItems(len(submissions), BATCH_MAX)
     directory = participants.directory()
     with transaction.atomic():
-        window = windows.enter(region, at=at)
-        screened = screen(submissions, directory, submitter=submitter, cutoff_at=window.cutoff_at)
+        place = placing.place(region, named=window, at=at)
+        screened = screen(submissions, directory, submitter=submitter, place=place)
         faults, items = screened.faults, screened.items
         repeats = _set_repeats_aside(items, faults)
         if faults and all_or_nothing:
             raise _refusal(submissions, faults)
-        known = store(window.pk, list(items.values()), submitter=submitter, at=at) if items else {}
+        waits = {item.key: wait for item in items.values() if (wait := place.wait(item)) is not None}
+        batch = Batch(place, list(items.values()), waits, submitter, at)
+        known = store(batch) if items else {}
         _compare({**items, **repeats}, known, faults)
         if faults and all_or_nothing:
             raise _refusal(submissions, faults)
-    outcomes = _outcomes(submissions, items, repeats, known, faults=faults, window_id=window.pk)
-    return Intake(window.pk, outcomes)
+    return Intake(
+        place.window.pk if place.window else None,
+        _outcomes(submissions, items, repeats, known, faults=faults, batch=batch),
+    )
 
 
 def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict[int, Item]:
@@ -91,7 +101,7 @@ def _compare(items: dict[int, Item], known: Known, faults: dict[int, Fault]) -> 
             faults[index] = _conflict(item, known[item.key].body)
 
 
-BODY = ("payer_id", "payee_id", "currency_id", "amount_minor", "priority", "due_date", "link")
+BODY = ("payer_id", "payee_id", "currency_id", "amount_minor", "priority", "due_date", "link", "not_before")
 PUBLIC = {
     "payer_id": "payer",
     "payee_id": "payee",
@@ -132,11 +142,6 @@ def _rejected(index: int, reference: str, fault: Fault) -> Outcome:
     )
 
 
-def _whereabouts(found: Found | None) -> dict[str, Any] | None:
-    """Say why a known obligation is in no window."""
-    return {"state": found.state} if found is not None and found.state else None
-
-
 def _outcomes(
     submissions: Sequence[Submission],
     items: dict[int, Item],
@@ -144,9 +149,10 @@ def _outcomes(
     known: Known,
     *,
     faults: dict[int, Fault],
-    window_id: int,
+    batch: Batch,
 ) -> list[Outcome]:
-    if not (faults or repeats or known):
+    window_id = batch.place.window.pk if batch.place.window else None
+    if not (faults or repeats or known or batch.waits or batch.missed_id):
         accepted = OutcomeStatus.ACCEPTED
         return [
             Outcome(index, item.reference, accepted, item.key, window_id) for index, item in items.items()
@@ -157,15 +163,28 @@ def _outcomes(
             outcomes.append(_rejected(index, submission.reference, faults[index]))
             continue
         item = items.get(index) or repeats[index]
-        is_new = index in items and item.key not in known
+        status, place_id, details = _whereabouts(item, known.get(item.key), batch, window_id)
+        if index in repeats:
+            status = OutcomeStatus.DUPLICATE
         outcomes.append(
-            Outcome(
-                index,
-                submission.reference,
-                OutcomeStatus.ACCEPTED if is_new else OutcomeStatus.DUPLICATE,
-                key=item.key,
-                window_id=known[item.key].window_id if item.key in known else window_id,
-                details=_whereabouts(known.get(item.key)),
-            )
+            Outcome(index, submission.reference, status, item.key, place_id, details=details or None)
         )
     return outcomes
+
+
+def _whereabouts(
+    item: Item, found: Found | None, batch: Batch, window_id: int | None
+) -> tuple[OutcomeStatus, int | None, dict[str, Any]]:
+    """Say what became of an item and where it is now; if in no window, why, and until when."""
+    if found is not None:
+        return OutcomeStatus.DUPLICATE, found.window_id, {"state": found.state} if found.state else {}
+    details: dict[str, Any] = {}
+    if batch.missed_id is not None:
+        details |= {"arrival": Arrival.LATE.value, "origin_window_id": batch.missed_id}
+    wait = batch.waits.get(item.key)
+    if wait is None:
+        return OutcomeStatus.ACCEPTED, window_id, details
+    details |= {"state": AsideStatus.PARKED.value, "reason": wait.reason}
+    if wait.expected_at is not None:
+        details["expected_at"] = rfc3339(wait.expected_at)
+    return OutcomeStatus.PARKED, None, details

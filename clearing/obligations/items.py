@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fal
     currency: str
     amount: str
     due_date: date | None = None
-    not_before: date | None = None
+    not_before: str | None = None
     priority: int = 0
     link: str | None = None
 
@@ -46,6 +46,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     due_date: date | None
     reference: str
     link: str | None
+    not_before: datetime | None = None
 
     @property
     def body(self) -> tuple[Any, ...]:
@@ -58,6 +59,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
             self.priority,
             self.due_date,
             self.link,
+            self.not_before,
         )
 
 
@@ -65,6 +67,7 @@ class OutcomeStatus(StrEnum):
     """What became of one item."""
 
     ACCEPTED = "accepted"
+    PARKED = "parked"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
 
@@ -117,9 +120,9 @@ def _dashed(key: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The answer to one call."""
+    """The answer to one call; without a window all of it waits for the region's next one."""
 
-    window_id: int
+    window_id: int | None
     outcomes: list[Outcome]
 
     def count(self, status: OutcomeStatus) -> int:

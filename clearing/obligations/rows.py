@@ -102,7 +102,7 @@ def _row(line: int, cells: list[str], header: list[str]) -> Row:
         submission = Submission(
             **{name: named[name] for name in REQUIRED},
             due_date=_day(named, "due_date"),
-            not_before=_day(named, "not_before"),
+            not_before=named.get("not_before") or None,
             priority=_priority(named.get("priority", "")),
             link=named.get("link") or None,
         )

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from clearing.obligations.items import Item, Submission
+from clearing.obligations.placing import Place
 from netting import money
 from netting.errors import NettingError
 from settlement.participants import Directory
@@ -15,6 +16,7 @@ from settlement.participants import Directory
 REFERENCE_MAX = 64
 LINK_MAX = 140
 PRIORITY_MAX = 99
+AHEAD_MAX = timedelta(days=36_525)
 UUID_VERSION_8 = 0x8 << 76 | 0x2 << 62  # version and variant
 UUID_FREE = (1 << 128) - 1 ^ (0xF << 76 | 0x3 << 62)  # all other bits
 
@@ -36,15 +38,15 @@ class Screened:
 
 
 def screen(
-    submissions: Sequence[Submission], directory: Directory, *, submitter: str, cutoff_at: datetime
+    submissions: Sequence[Submission], directory: Directory, *, submitter: str, place: Place
 ) -> Screened:
     """Check every submission; what is right is ready to be stored."""
     items: dict[int, Item] = {}
     faults: dict[int, Fault] = {}
-    keyed = _keyed(submitter)
+    keyed, amount_max = _keyed(submitter), place.amount_max
     for index, submission in enumerate(submissions):
         try:
-            items[index] = _item(submission, directory, keyed, cutoff_at)
+            items[index] = _item(submission, directory, keyed, place, amount_max)
         except Fault as fault:
             faults[index] = fault
     return Screened(items, faults)
@@ -55,7 +57,9 @@ def key(submitter: str, reference: str) -> UUID:
     return UUID(bytes=_key(_keyed(submitter), reference))
 
 
-def _item(submission: Submission, directory: Directory, keyed: blake2b, cutoff_at: datetime) -> Item:
+def _item(
+    submission: Submission, directory: Directory, keyed: blake2b, place: Place, amount_max: int
+) -> Item:
     reference, link = submission.reference, submission.link
     if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
         raise Fault("reference_invalid", f"A reference has 1 to {REFERENCE_MAX} printable characters.")
@@ -76,8 +80,11 @@ def _item(submission: Submission, directory: Directory, keyed: blake2b, cutoff_a
             f"Currency {submission.currency} is not cleared here.",
             currency=submission.currency,
         )
-    if link is not None or submission.priority or submission.not_before is not None:
-        _check_options(submission, cutoff_at)
+    if amount_minor > amount_max:
+        raise _too_much(submission.currency, amount_max)
+    not_before = None
+    if link is not None or submission.priority or submission.not_before or submission.due_date:
+        not_before = _check_options(submission, place)
     return Item(
         _key(keyed, reference),
         payer_id,
@@ -88,7 +95,13 @@ def _item(submission: Submission, directory: Directory, keyed: blake2b, cutoff_a
         submission.due_date,
         reference,
         link,
+        not_before,
     )
+
+
+def _too_much(currency: str, amount_max: int) -> Fault:
+    most = money.format_minor(amount_max, currency)
+    return Fault("amount_out_of_range", f"One obligation is of at most {most} {currency}.", amount_max=most)
 
 
 def _no_party(directory: Directory, code: str) -> Fault:
@@ -97,18 +110,42 @@ def _no_party(directory: Directory, code: str) -> Fault:
     return Fault("unknown_participant", f"No participant has the code {code}.", participant=code)
 
 
-def _check_options(submission: Submission, cutoff_at: datetime) -> None:
+def _check_options(submission: Submission, place: Place) -> datetime | None:
+    """Check what few items have; return the moment before which it may not be cleared."""
     if not 0 <= submission.priority <= PRIORITY_MAX:
         raise Fault("priority_out_of_range", f"A priority is within 0 to {PRIORITY_MAX}.")
     link = submission.link
     if link is not None and (len(link) > LINK_MAX or not link.isprintable()):
         raise Fault("link_invalid", f"A link has at most {LINK_MAX} printable characters.")
-    if submission.not_before is not None and submission.not_before > cutoff_at.date():
-        raise Fault(
-            "not_before_after_cutoff",
-            f"Not before {submission.not_before}, yet the accepting window ends {cutoff_at.isoformat()}.",
-            not_before=submission.not_before.isoformat(),
-        )
+    not_before = _moment(submission.not_before, place) if submission.not_before else None
+    latest = place.at.date() + AHEAD_MAX
+    if submission.due_date is not None and submission.due_date > latest:
+        raise _too_far("due_date")
+    if not_before is not None and not_before.date() > latest:
+        raise _too_far("not_before")
+    return not_before
+
+
+def _moment(text: str, place: Place) -> datetime:
+    """Read a moment with its offset, or a day: the beginning of it in the region's time zone."""
+    try:
+        if len(text) == len("2026-01-31"):
+            day = date.fromisoformat(text)
+            return datetime.combine(day, time(), place.zone).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Fault(
+        "date_invalid",
+        "not_before is neither a date like 2026-01-31 nor a moment like 2026-01-31T12:00:00Z.",
+        column="not_before",
+    )
+
+
+def _too_far(name: str) -> Fault:
+    return Fault("date_out_of_range", f"{name} is at most {AHEAD_MAX.days} days ahead.", column=name)
 
 
 def _keyed(submitter: str) -> blake2b:

@@ -7,7 +7,8 @@ order of their ids and so of their discharge.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,6 +20,8 @@ from clearing import partitions
 from clearing.models import ObligationKey
 from clearing.obligations import binary
 from clearing.obligations.items import BATCH_MAX, Item
+from clearing.obligations.placing import Place, Wait
+from clearing.states import Arrival
 
 LOOKS_MAX = 5
 ASIDE = "clearing_setaside"
@@ -34,41 +37,96 @@ class Found(NamedTuple):
     state: str
 
 
-def store(window_id: int, items: Sequence[Item], *, submitter: str, at: datetime) -> Known:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The items of one call, with their keys' waits for those that may not enter the window yet."""
+
+    place: Place
+    items: Sequence[Item]
+    waits: Mapping[bytes, Wait]
+    submitter: str
+    at: datetime
+
+    @property
+    def missed_id(self) -> int | None:
+        """The window that the call came too late for."""
+        return self.place.missed.pk if self.place.missed else None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a row has what few have."""
+        return self.missed_id is not None or any(item.not_before is not None for item in self.items)
+
+
+def store(batch: Batch) -> Known:
     """
     Write the items that are not known yet; call it inside a transaction that passed the gate.
 
     Returns:
         The items whose key was known, with the window and body they were stored with.
     """
-    assert len(items) <= BATCH_MAX, "a batch owns one block of ids"
+    assert len(batch.items) <= BATCH_MAX, "a batch owns one block of ids"
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('clearing_obligation_block')")
         (first_id,) = cursor.fetchone()
+    window = batch.place.window
+    if window is None or batch.waits:
+        return _store_unknown(batch, first_id)
     try:
         with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
             with cursor.copy(COPY_KEYS) as copy:
-                copy.write(binary.keys(window_id, first_id, items))
-            with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
-                copy.write(binary.rows(window_id, first_id, items, submitter=submitter, at=at))
+                copy.write(binary.keys(window.pk, first_id, batch.items))
+            _copy_rows(batch, window.pk, first_id, only=None)
         return {}
     except IntegrityError as collision:
         if not isinstance(collision.__cause__, UniqueViolation):
             raise
-    return _store_unknown(window_id, first_id, items, submitter=submitter, at=at)
+    return _store_unknown(batch, first_id)
 
 
-def _store_unknown(
-    window_id: int, first_id: int, items: Sequence[Item], *, submitter: str, at: datetime
-) -> Known:
-    keys = [item.key.hex() for item in items]
+def _store_unknown(batch: Batch, first_id: int) -> Known:
+    window = batch.place.window
+    keys = [item.key.hex() for item in batch.items]
+    places = [window.pk if window and item.key not in batch.waits else None for item in batch.items]
     with connection.wrap_database_errors, connection.cursor() as cursor:
-        cursor.execute(INSERT_KEYS, [window_id, first_id, keys])
+        cursor.execute(INSERT_KEYS, [first_id, keys, places])
         written = {row[0].bytes for row in cursor.fetchall()}
-        with cursor.copy(COPY_ROWS.format(table=partitions.name(window_id))) as copy:
-            rows = binary.rows(window_id, first_id, items, submitter=submitter, at=at, only=written)
-            copy.write(rows)
-    return _find([item.key for item in items if item.key not in written])
+        if window is not None:
+            _copy_rows(batch, window.pk, first_id, only=written - batch.waits.keys())
+        _copy_aside(batch, first_id, only=written & batch.waits.keys())
+    return _find([item.key for item in batch.items if item.key not in written])
+
+
+def _copy_rows(batch: Batch, window_id: int, first_id: int, *, only: Collection[bytes] | None) -> None:
+    is_wide = batch.is_wide
+    columns = binary.WIDE_COLUMNS if is_wide else binary.ROW_COLUMNS
+    rows = binary.rows(
+        window_id,
+        first_id,
+        batch.items,
+        submitter=batch.submitter,
+        at=batch.at,
+        only=only,
+        missed_id=batch.missed_id,
+        is_wide=is_wide,
+    )
+    statement = COPY_ROWS.format(table=partitions.name(window_id), columns=columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(rows)
+
+
+def _copy_aside(batch: Batch, first_id: int, *, only: Collection[bytes]) -> None:
+    """Park items, a row at a time: few wait."""
+    if not only:
+        return
+    arrival = Arrival.LATE.value if batch.missed_id is not None else None
+    shared = (batch.submitter, batch.place.region.value, batch.at, arrival, batch.missed_id)
+    with connection.cursor() as cursor, cursor.copy(COPY_ASIDE) as copy:
+        for place, item in enumerate(batch.items, start=first_id):
+            if item.key in only:
+                wait = batch.waits[item.key]
+                row = (place, UUID(bytes=item.key), *item.body, item.reference, batch.at)
+                copy.write_row((*row, *shared, wait.reason, wait.due_by, wait.expected_at, "Parked", ""))
 
 
 def _find(keys: list[bytes]) -> Known:
@@ -99,18 +157,25 @@ def _find(keys: list[bytes]) -> Known:
 
 COPY_KEYS = f"COPY clearing_obligationkey ({binary.KEY_COLUMNS}) FROM STDIN (FORMAT binary)"
 
-COPY_ROWS = f"COPY {{table}} ({binary.ROW_COLUMNS}) FROM STDIN (FORMAT binary)"
+COPY_ROWS = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
+
+COPY_ASIDE = """
+    COPY clearing_setaside (
+        id, key, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link, not_before,
+        reference, submitted_at, submitter, region, aside_at, arrival, origin_window_id,
+        reason, due_by, expected_at, status, by) FROM STDIN
+"""
 
 INSERT_KEYS = """
     INSERT INTO clearing_obligationkey (key, window_id, obligation_id)
-    SELECT fresh.key, %s, %s + fresh.place - 1
-    FROM unnest(%s::uuid[]) WITH ORDINALITY AS fresh (key, place)
+    SELECT fresh.key, fresh.window_id, %s + fresh.place - 1
+    FROM unnest(%s::uuid[], %s::bigint[]) WITH ORDINALITY AS fresh (key, window_id, place)
     ORDER BY fresh.key
     ON CONFLICT DO NOTHING
     RETURNING key
 """
 
 FIND = """
-    SELECT key, {state}, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link
+    SELECT key, {state}, payer_id, payee_id, currency_id, amount_minor, priority, due_date, link, not_before
     FROM {table} WHERE id = ANY (%s)
 """

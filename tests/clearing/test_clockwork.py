@@ -102,7 +102,7 @@ def test_a_due_window_is_opened_by_the_first_obligation_although_no_tick_came() 
         all_or_nothing=True,
     )
 
-    assert windows.get(taken.window_id).opens_at == datetime(2026, 3, 16, 9, tzinfo=UTC)
+    assert windows.get(taken.window_id or 0).opens_at == datetime(2026, 3, 16, 9, tzinfo=UTC)
 
 
 def test_a_changed_schedule_changes_what_intake_waits_for() -> None:

@@ -109,7 +109,7 @@ class Obligations(Door):
 
     @described(
         "obligations_submit",
-        "Take up to 10,000 obligations into the region's accepting window; 200 if none was new",
+        "Take up to 10,000 obligations into the accepting window, or aside until theirs; 200 if none was new",
         obligation_wire.IntakeAnswer,
         status=201,
         more={200: obligation_wire.IntakeAnswer},
@@ -121,6 +121,8 @@ class Obligations(Door):
         errors=[
             windows.UnknownRegion,
             windows.NoAcceptingWindow,
+            windows.UnknownWindow,
+            calls.WindowElsewhere,
             NoItems,
             TooManyItems,
             obligations.ObligationsRejected,
@@ -136,7 +138,8 @@ class Obligations(Door):
     def post(self, request: Request) -> Response:
         own = own_participant(request)
         taken = calls.take(intake.read(request), owner=own.code if own else None, at=timezone.now())
-        is_new = taken.count(obligations.OutcomeStatus.ACCEPTED) > 0
+        new = (obligations.OutcomeStatus.ACCEPTED, obligations.OutcomeStatus.PARKED)
+        is_new = any(outcome.status in new for outcome in taken.outcomes)
         return Response(taken.as_json(), 201 if is_new else 200)
 
 

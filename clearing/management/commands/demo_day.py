@@ -78,6 +78,7 @@ def _clear(console: Console, name: str, suffix: str) -> watch.Sight:
         all_or_nothing=True,
     )
     console.print(f"\n{name}: {len(submissions):,} obligations in window {intake.window_id}")
+    assert intake.window_id is not None, "the demo opened its window"
     window = windows.close(windows.get(intake.window_id), at=timezone.now(), reason="demo")
     operation = _start(window)
     return watch.until_over(operation, console, timeout_seconds=TIMEOUT_SECONDS)

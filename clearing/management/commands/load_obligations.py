@@ -74,7 +74,6 @@ class Command(ClearingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         path, region = existing_file(options["file"]), windows.region(options["region"])
-        windows.accepting(region)
         summary = {"accepted": 0, "duplicate": 0, "rejected": 0, "window_id": None}
         with ExitStack() as stack:
             progress = stack.enter_context(_progress())
@@ -123,7 +122,7 @@ def _take(batch: list[Row], region: Region, rejects: Rejects, summary: dict[str,
         )
         if name == region or summary["window_id"] is None:
             summary["window_id"] = intake.window_id
-        summary["accepted"] += intake.count(OutcomeStatus.ACCEPTED)
+        summary["accepted"] += intake.count(OutcomeStatus.ACCEPTED) + intake.count(OutcomeStatus.PARKED)
         summary["duplicate"] += intake.count(OutcomeStatus.DUPLICATE)
         rejected += [
             (rows[outcome.index][0], outcome.code, outcome.message)
