@@ -19,7 +19,8 @@ from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import OPERATION_MOVES, EventType, OperationStatus, OperationType, WindowStatus
 from clearing_project.errors import ClearingError, Conflict
 from clearing_project.lifecycle import move
-from settlement import accounts, corrections, execution
+from settlement import accounts, corrections
+from settlement.rails import executions, ledger
 
 
 class NotSettled(Conflict):
@@ -30,6 +31,17 @@ class NotSettled(Conflict):
     message = (
         "Window {window_id} is {status}; only what a completed window settled is corrected."
         " What is not final yet is rolled back."
+    )
+
+
+class SettledOutside(Conflict):
+    """An outside engine moved the money, so our own ledger cannot send it back."""
+
+    code = "settled_outside"
+    fields = ("window_id",)
+    message = (
+        "Window {window_id} was settled by an outside engine: send its money back by opposite obligations in"
+        " a later window, which that engine settles."
     )
 
 
@@ -53,6 +65,7 @@ def correct(
     Raises:
         ReasonInvalid
         NotSettled: the window is not completed.
+        SettledOutside
         InstructionNotInBatch, InstructionNotSettled, AlreadyCorrected, NothingToCorrect, CorrectionUnbalanced
         InsufficientFunds: who received the money no longer has it.
     """
@@ -62,6 +75,8 @@ def correct(
     status = ClearingWindow.objects.values_list("status", flat=True).get(pk=window.pk)
     if run is None or status != WindowStatus.COMPLETED:
         raise NotSettled(window.pk, status)
+    if executions.carries(run.pk):
+        raise SettledOutside(window.pk)
     reach("correction.before")
     try:
         with transaction.atomic():
@@ -87,9 +102,9 @@ def _send_back(
     """Issue, check, post and commit; all accounts are locked in key order, before each step needs some."""
     steps.lock(run_id)  # two corrections of a window take turns
     count = corrections.oppose(operation.pk, of=run_id, only=instruction_ids)
-    execution.lock_accounts(operation.pk)
+    ledger.lock_accounts(operation.pk)
     accounts.reserve(operation.pk)
-    execution.settle(operation.pk, at=at)
+    ledger.settle(operation.pk, at=at)
     move(operation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
     outbox.append(
         operation.window_id,

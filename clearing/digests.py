@@ -2,10 +2,10 @@
 The digest of everything a clearing run touches, so that a rollback can prove itself.
 
 Covered: the window as far as a run changes it, the run's frozen sets, pairs, results, residual and
-positions, its batch of instructions with its reservations and ledger entries, and whether every account
-agrees with its reservations. Not covered: what a run only adds to and never takes back (events, the
-operation and its checkpoints), and balances as such, which other windows move at the same time; a run's
-own part of them is its entries.
+positions, its batch of instructions with its reservations, ledger entries, executions outside and risk
+verdicts, and whether every account agrees with its reservations. Not covered: what a run only adds to and
+never takes back (events, the operation and its checkpoints), and balances as such, which other windows move
+at the same time; a run's own part of them is its entries.
 
 A step's digest covers what it and the steps after it write: before its apply and after its undo all of that
 is as it was, or the undo is refused. What earlier steps wrote, a step only reads; hashing it again would be

@@ -6,12 +6,13 @@ writes the finality moment and moves the money: from that moment on a constraint
 """
 
 from datetime import datetime, timedelta
+from time import perf_counter
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
-from clearing import operations, steps
+from clearing import operations, settling, steps
 from clearing.events import outbox
 from clearing.faults import reach
 from clearing.models import (
@@ -32,8 +33,9 @@ from clearing.states import (
 )
 from clearing_project.errors import Conflict
 from clearing_project.lifecycle import move
-from settlement import execution
 from settlement.models import SettlementInstruction
+from settlement.rails import executions, ledger
+from settlement.states import InstructionStatus
 
 
 class NotCommitted(Conflict):
@@ -70,22 +72,45 @@ def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> boo
     return held
 
 
-def settle(operation_id: UUID, *, at: datetime) -> None:
+def settle(operation_id: UUID, *, at: datetime) -> datetime | None:
     """
     Pass the point of no return and move the money. May be repeated at any stage.
+
+    On our own ledger the batch moves as one. An outside engine gets it instruction by instruction, within
+    a bounded time; the window stays Settling until each is Completed.
+
+    Returns:
+        When to call again; None if there is nothing to call for.
 
     Raises:
         NotCommitted
     """
-    _pass(operation_id, at=at)
+    begin(operation_id, at=at)
     reach("finality.after")
-    _move_money(operation_id, at=at)
+    if not is_outside(operation_id):
+        _move_money(operation_id, at=at)
+        reach("settlement.after")
+        return None
+    since = perf_counter()
+    due_at = settling.drive(operation_id, at=at)
+    complete(operation_id, at=at + timedelta(seconds=perf_counter() - since))
     reach("settlement.after")
+    return due_at
+
+
+def is_outside(operation_id: UUID) -> bool:
+    """Tell whether an outside engine executes the run's batch; decided when it was issued."""
+    return executions.carries(operation_id)
 
 
 @transaction.atomic
-def _pass(operation_id: UUID, *, at: datetime) -> None:
-    """Write the finality moment; the window is Settling from here on."""
+def begin(operation_id: UUID, *, at: datetime) -> None:
+    """
+    Write the finality moment; the window is Settling from here on. May be repeated.
+
+    Raises:
+        NotCommitted
+    """
     operation = steps.lock(operation_id)
     if operation.final_at is not None:
         return
@@ -109,8 +134,25 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
     window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
     if window.status == WindowStatus.COMPLETED:
         return
-    execution.settle(operation_id, at=at)
+    ledger.settle(operation_id, at=at)
     reach("settlement.between")
+    _complete(operation, window, at=at)
+
+
+@transaction.atomic
+def complete(operation_id: UUID, *, at: datetime) -> bool:
+    """Complete the window once each instruction of its batch is; tell whether it is. May be repeated."""
+    operation = steps.lock(operation_id)
+    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    batch = SettlementInstruction.objects.filter(batch_id=operation_id)
+    if operation.final_at is None or batch.exclude(status=InstructionStatus.COMPLETED).exists():
+        return False
+    if window.status != WindowStatus.COMPLETED:
+        _complete(operation, window, at=at)
+    return True
+
+
+def _complete(operation: AtomicOperation, window: ClearingWindow, *, at: datetime) -> None:
     initiation = operation.children.get(operation_type=OperationType.SETTLEMENT_INITIATION)
     move(initiation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
     move(window, to=WindowStatus.COMPLETED, moves=WINDOW_MOVES, processed_at=at)
@@ -119,7 +161,7 @@ def _move_money(operation_id: UUID, *, at: datetime) -> None:
         window.pk,
         EventType.COMPLETED,
         at=at,
-        operation_id=str(operation_id),
+        operation_id=str(operation.pk),
         obligations_count=metrics.obligations_count,
         instructions_count=metrics.instructions_count,
         efficiency_bps=metrics.efficiency_bps,

@@ -30,8 +30,8 @@ from clearing.models import (
 )
 from clearing.states import FINAL_WINDOW, LIVE_OPERATION, OperationStatus
 from clearing_project import counts
-from settlement.models import SettlementInstruction
-from settlement.states import InstructionStatus
+from settlement.models import Execution, SettlementInstruction
+from settlement.states import ExecutionStatus, InstructionStatus
 
 DURATION_BUCKETS_MS = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000)
 
@@ -58,6 +58,7 @@ class TableCollector(Collector):
         yield from _windows()
         yield from _operations()
         yield _instructions()
+        yield from _outside()
         yield _efficiency()
         yield from self._ages()
         yield from measured.ages(self.at)
@@ -179,6 +180,22 @@ def _beat(at: datetime) -> Metric:
     if last is not None:
         family.add_metric([], max(0.0, at.timestamp() - last))
     return family
+
+
+def _outside() -> Iterator[Metric]:
+    """What the settlement engine has been asked: every status is shown, so that an alert sees a zero."""
+    family = GaugeMetricFamily(
+        "deltran_settlement_executions", "Attempts at the settlement engine by status", labels=["status"]
+    )
+    found = dict(Execution.objects.order_by().values_list("status").annotate(Count("id")))
+    for status in ExecutionStatus:
+        family.add_metric([status.value], found.get(status.value, 0))
+    yield family
+    yield GaugeMetricFamily(
+        "deltran_settlement_contradictions",
+        "Executions of which the engine says something else than before",
+        value=Execution.objects.filter(contradicted_at__isnull=False).count(),
+    )
 
 
 def _efficiency() -> Metric:

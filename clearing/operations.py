@@ -81,6 +81,19 @@ class RollbackFailed(Conflict):
     message = "Operation {operation_id}: undoing {checkpoint} failed: {cause}"
 
 
+def reason_given(text: str) -> str:
+    """
+    Return why somebody intervenes, without the blanks around it.
+
+    Raises:
+        ReasonInvalid
+    """
+    reason = text.strip()
+    if not 0 < len(reason) <= REASON_MAX:
+        raise ReasonInvalid(REASON_MAX)
+    return reason
+
+
 @transaction.atomic
 def create(
     window: ClearingWindow,

@@ -96,7 +96,7 @@ def clear(
     if held is not None and operations.is_held(held):
         if not release:
             raise RunHeld(window.pk, str(held.pk), held.hold_reason)
-        finality.settle(held.pk, at=at)
+        _release(held, at=at)
         return held
     with transaction.atomic():
         window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
@@ -215,7 +215,7 @@ def settle(operation_id: str, token: int | None = None) -> None:
     with _condemning(key, at, token):
         held = finality.commit(key, at=at, token=token)
     if not held:
-        finality.settle(key, at=at)
+        _come_back(key, finality.settle(key, at=at))
 
 
 @retried
@@ -315,6 +315,25 @@ def _finish_empty(operation: AtomicOperation, *, at: datetime, token: int) -> No
         held = finality.commit(key, at=at)
     if not held:
         finality.settle(key, at=at)
+
+
+def _release(held: AtomicOperation, *, at: datetime) -> None:
+    """Settle a held run: at once on our own ledger; what an outside engine executes is a worker's to do."""
+    if finality.is_outside(held.pk):
+        finality.begin(held.pk, at=at)
+        transaction.on_commit(lambda: send(held.pk))
+    else:
+        finality.settle(held.pk, at=at)
+
+
+def _come_back(operation_id: UUID, due_at: datetime | None) -> None:
+    """Go on at once with what a task had no time for; what waits for the engine is the sweep's, when due."""
+    if due_at is None:
+        return
+    if due_at <= timezone.now():
+        send(operation_id)
+    else:
+        Dispatch.objects.filter(pk=operation_id).update(next_at=due_at)
 
 
 def _apply(step: Step, operation: AtomicOperation, *, at: datetime) -> None:

@@ -169,6 +169,8 @@ class EventType(models.TextChoices):
     OBLIGATION_RELEASED = "ObligationReleased"
     ROLLBACK_FAILED = "RollbackFailed"
     CORRECTED = "Corrected"
+    INSTRUCTIONS_FAILED = "InstructionsFailed"
+    INSTRUCTIONS_CONTRADICTED = "InstructionsContradicted"
 
 
 WINDOW_MOVES: Moves[WindowStatus] = {

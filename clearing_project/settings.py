@@ -170,6 +170,8 @@ CLEARING = {
     "INTAKE_ACK_SECONDS": env.float("CLEARING_INTAKE_ACK_SECONDS", default=30.0),
     "READS_PER_MINUTE": env.int("CLEARING_READS_PER_MINUTE", default=6000),  # of one token; 0: no limit
     "POSTS_PER_MINUTE": env.int("CLEARING_POSTS_PER_MINUTE", default=3000),
+    "SETTLEMENT_METHOD": env.str("CLEARING_SETTLEMENT_METHOD", default="SWIFT"),
+    "SETTLEMENT_PARALLEL": env.int("CLEARING_SETTLEMENT_PARALLEL", default=8),
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 

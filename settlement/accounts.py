@@ -116,11 +116,12 @@ def fund(
 
 
 @transaction.atomic
-def reserve(batch_id: UUID) -> None:
+def reserve(batch_id: UUID, *, gross: bool = False) -> None:
     """
     Set aside, on each account, what the batch will take from it; all of it or nothing.
 
-    The batch settles as a whole, so an account gives what it pays less what it receives.
+    A batch that settles as a whole takes what an account pays less what it receives. One whose
+    instructions are executed one by one, in any order, takes *gross* all that an account pays.
 
     Locks the payers' accounts in key order, so two batches never wait for each other in a circle.
 
@@ -128,7 +129,7 @@ def reserve(batch_id: UUID) -> None:
         InsufficientFunds: names the first account short, in order of participant and currency.
     """
     with connection.cursor() as cursor:
-        cursor.execute(LOCK_PAYERS, {"batch": batch_id, "agent": participants.agent().pk})
+        cursor.execute(LOCK_PAYERS, {"batch": batch_id, "agent": participants.agent().pk, "gross": gross})
         due = cursor.fetchall()
         short = [row for row in due if row[4] is not None and row[3] > row[4]]
         if short:
@@ -162,6 +163,7 @@ LOCK_PAYERS = """
             (instruction.payee_id, -instruction.amount_minor)
         ) AS side (participant_id, amount_minor)
         WHERE instruction.batch_id = %(batch)s AND side.participant_id <> %(agent)s
+          AND (side.amount_minor > 0 OR NOT %(gross)s)
         GROUP BY side.participant_id, instruction.currency_id
         HAVING sum(side.amount_minor) > 0
     )

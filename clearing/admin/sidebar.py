@@ -29,6 +29,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str]]]] = [
         "Settlement",
         [
             ("Instructions", "settlement_settlementinstruction", "send_money"),
+            ("Executions outside", "settlement_execution", "outbound"),
+            ("Risk verdicts", "settlement_riskverdict", "policy"),
             ("Accounts", "settlement_settlementaccount", "account_balance_wallet"),
             ("Ledger entries", "settlement_ledgerentry", "menu_book"),
             ("Postings", "settlement_posting", "post_add"),

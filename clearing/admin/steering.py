@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from clearing import corrections, emergency, operations, pipeline, windows
+from clearing import corrections, emergency, interventions, operations, pipeline, queries, windows
 from clearing.models import ClearingWindow
 from clearing.states import Region, WindowStatus
 from clearing_project.errors import ClearingError, Unavailable
@@ -97,6 +97,22 @@ def _give_up(window: ClearingWindow, asked: Asked) -> str:
     return f"{moved.obligations_count:,} obligation(s) moved on to {moved.target}."
 
 
+def _retry_failed(window: ClearingWindow, asked: Asked) -> str:
+    tried = [
+        interventions.retry(each.pk, actor=asked.by, reason=asked.reason, at=asked.at)
+        for each in queries.failed(window)
+    ]
+    return f"{len(tried)} instruction(s) are tried again." if tried else ""
+
+
+def _settle_by_hand(window: ClearingWindow, asked: Asked) -> str:
+    settled = [
+        interventions.settle_by_hand(each.pk, actor=asked.by, reason=asked.reason, at=asked.at)
+        for each in queries.failed(window)
+    ]
+    return f"{len(settled)} instruction(s) are settled by hand." if settled else ""
+
+
 def _roll_back(window: ClearingWindow, asked: Asked) -> str:
     undone = operations.roll_back_window(window.pk, at=asked.at, reason=asked.reason)
     return f"{len(undone)} operation(s) rolled back." if undone else ""
@@ -165,7 +181,34 @@ CORRECT = Verb(
     (WindowStatus.COMPLETED,),
     is_dangerous=True,
 )
-VERBS = (FORCE_CLOSE, EMERGENCY, PROCESS, RELEASE, ROLL_BACK, GIVE_UP, CORRECT)
+RETRY_FAILED = Verb(
+    "retry_failed",
+    "Retry failed instructions",
+    "Every instruction that the settlement engine failed is sent to it again, as a new attempt, once the"
+    " engine has confirmed that the last one failed.",
+    _retry_failed,
+    (WindowStatus.SETTLING,),
+)
+SETTLE_BY_HAND = Verb(
+    "settle_by_hand",
+    "Settle failed by hand",
+    "You declare that every instruction that the settlement engine failed was paid another way. It is"
+    " posted on the ledger for good; nothing is sent.",
+    _settle_by_hand,
+    (WindowStatus.SETTLING,),
+    is_dangerous=True,
+)
+VERBS = (
+    FORCE_CLOSE,
+    EMERGENCY,
+    PROCESS,
+    RELEASE,
+    ROLL_BACK,
+    GIVE_UP,
+    CORRECT,
+    RETRY_FAILED,
+    SETTLE_BY_HAND,
+)
 
 
 def respond(

@@ -61,7 +61,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     list_select_related = ("metrics",)
     search_fields = ("=id",)
     search_help_text = "A window's number"
-    actions = ("force_close", "emergency", "process", "release", "roll_back", "give_up", "correct")
+    actions = tuple(verb.name for verb in steering.VERBS)
     change_form_template = "clearing/window.html"
     fields = (
         "region",
@@ -140,6 +140,16 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         """Send back what the chosen windows settled."""
         return self._steer_chosen(request, queryset, steering.CORRECT)
 
+    @admin.action(description="Retry failed instructions …", permissions=["steer"])
+    def retry_failed(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Have what the settlement engine failed of the chosen windows tried again."""
+        return self._steer_chosen(request, queryset, steering.RETRY_FAILED)
+
+    @admin.action(description="Settle failed by hand …", permissions=["steer"])
+    def settle_by_hand(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:
+        """Post what the settlement engine failed of the chosen windows and was paid another way."""
+        return self._steer_chosen(request, queryset, steering.SETTLE_BY_HAND)
+
     def get_urls(self) -> list[URLPattern]:
         """Give each verb an address below the window's page."""
         verbs = [
@@ -176,7 +186,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
                 context["verbs"] = [
                     (verb, reverse(f"admin:clearing_clearingwindow_{verb.name}", args=[window.pk]))
                     for verb in steering.VERBS
-                    if window.status in verb.states and (verb is not steering.RELEASE or context["is_held"])
+                    if window.status in verb.states and _fits(verb, window, is_held=context["is_held"])
                 ]
         return super().change_view(request, object_id, form_url, context)
 
@@ -185,6 +195,15 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         chosen = list(queryset.order_by("pk")[: steering.WINDOWS_MAX + 1])
         return steering.respond(self, request, chosen, verb, back=request.get_full_path())
+
+
+def _fits(verb: steering.Verb, window: ClearingWindow, *, is_held: bool) -> bool:
+    """Tell whether there is something for the verb to act on."""
+    if verb is steering.RELEASE:
+        return is_held
+    if verb in (steering.RETRY_FAILED, steering.SETTLE_BY_HAND):
+        return queries.failed(window).exists()
+    return True
 
 
 @admin.register(WindowEvent)

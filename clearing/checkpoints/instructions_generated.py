@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import numpy as np
+from django.conf import settings
 
 from clearing.models import AtomicOperation, ClearingWindow, MultilateralPosition, ResidualPair
 from clearing.states import NettingMode, Transfers
@@ -12,6 +13,7 @@ from netting import transfers
 from netting.model import Positions
 from settlement import accounts, instructions, participants
 from settlement.instructions import Leg
+from settlement.rails import executions
 from settlement.states import InstructionType
 
 NAME = "instructions_generated"
@@ -23,7 +25,8 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
 
     In multilateral mode net positions move, through the agent or directly; in the other modes what is
     left of each pair. With the reservation taken here, nothing after the point of no return can fail
-    for lack of funds.
+    for lack of funds: what the batch takes as a whole or, where an outside engine executes instruction by
+    instruction, all that is paid, whatever comes back.
 
     Raises:
         AccountMissing, InsufficientFunds: nothing of the batch is kept.
@@ -32,12 +35,16 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
     multilateral = window.netting_mode == NettingMode.MULTILATERAL
     legs = _of_positions(operation) if multilateral else _of_residual(operation)
     instructions.issue(operation.pk, list(legs), instruction_type=_type(window))
-    accounts.reserve(operation.pk)
+    is_outside = bool(settings.SETTLEMENT_ENGINE_URL)
+    if is_outside:
+        executions.plan(operation.pk, at=at)
+    accounts.reserve(operation.pk, gross=is_outside)
 
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Give the reservations back and withdraw the batch; none of it was sent."""
     accounts.release(operation.pk)
+    executions.drop(operation.pk)
     instructions.withdraw(operation.pk)
 
 

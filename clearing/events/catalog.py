@@ -24,6 +24,8 @@ SUBJECT: dict[EventType, str] = {
     EventType.OBLIGATION_RELEASED: "clearing.obligation.released",
     EventType.ROLLBACK_FAILED: "clearing.window.rollback_failed",
     EventType.CORRECTED: "clearing.window.corrected",
+    EventType.INSTRUCTIONS_FAILED: "clearing.instruction.failed",
+    EventType.INSTRUCTIONS_CONTRADICTED: "clearing.instruction.contradicted",
 }
 
 

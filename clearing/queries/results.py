@@ -22,9 +22,11 @@ from clearing.queries.lookups import with_corrections
 from clearing.states import OperationType, ResultStatus, WindowStatus
 from netting import money
 from netting.measures import Measures
-from settlement.models import SettlementInstruction
-from settlement.states import InstructionStatus
+from settlement.models import Execution, SettlementInstruction
+from settlement.rails.attempts import InstructionFailed
+from settlement.states import ExecutionStatus, InstructionStatus
 
+ERRORS_MAX = 100
 ENDED_BADLY = (WindowStatus.ROLLED_BACK, WindowStatus.FAILED)
 
 
@@ -69,7 +71,7 @@ class CurrencyResult:
 
 @dataclass(frozen=True, slots=True)
 class ResultError:
-    """Why a run was rolled back."""
+    """Why a run was rolled back, or what of it could not be settled."""
 
     code: str
     message: str
@@ -86,7 +88,7 @@ class WindowResult:
         status: None while the window has not come to an end.
         obligations_count: of the run, or of the window if there is no netting to show.
         efficiency_bps: of several currencies the mean, weighted by obligations.
-        errors: of the run, at most one today.
+        errors: why the run was rolled back, or the instructions that failed at the settlement engine.
         processing_ms: from the first checkpoint to the end; None while there is none.
     """
 
@@ -178,7 +180,7 @@ def result(window: ClearingWindow) -> WindowResult:
         currencies=currencies,
         efficiency_bps=mean_bps(currencies),
         instructions_count=instructions(window).count(),
-        errors=_errors(run),
+        errors=[*_errors(run), *_failed(run)],
         processing_ms=metrics.processing_ms if metrics else _processing_ms(run),
     )
 
@@ -205,6 +207,11 @@ def instructions(window: ClearingWindow) -> QuerySet[SettlementInstruction]:
     return batch.select_related("currency", "payer", "payee").order_by(
         "currency__code", "payer__code", "payee__code"
     )
+
+
+def failed(window: ClearingWindow) -> QuerySet[SettlementInstruction]:
+    """Return the instructions of the window's run that the settlement engine failed."""
+    return instructions(window).filter(status=InstructionStatus.FAILED)
 
 
 def efficiency_bps(window: ClearingWindow) -> int:
@@ -256,16 +263,31 @@ def _batch(run: AtomicOperation) -> QuerySet[SettlementInstruction]:
 def _status(window: ClearingWindow) -> ResultStatus | None:
     if window.status in ENDED_BADLY:
         return ResultStatus.FAILED
-    if window.status != WindowStatus.COMPLETED:
-        return None
-    is_open = instructions(window).exclude(status=InstructionStatus.COMPLETED).exists()
-    return ResultStatus.PARTIAL_SUCCESS if is_open else ResultStatus.SUCCESS
+    if window.status == WindowStatus.SETTLING:
+        return ResultStatus.PARTIAL_SUCCESS if failed(window).exists() else None
+    return ResultStatus.SUCCESS if window.status == WindowStatus.COMPLETED else None
 
 
 def _errors(run: AtomicOperation | None) -> list[ResultError]:
     if run is None or not run.error_code:
         return []
     return [ResultError(run.error_code, run.error_message, run.rolling_back_at or run.completed_at)]
+
+
+def _failed(run: AtomicOperation | None) -> list[ResultError]:
+    """Name the instructions that the settlement engine failed to execute, up to a bound."""
+    if run is None or run.final_at is None:
+        return []
+    last = Execution.objects.filter(
+        batch_id=run.pk,
+        status=ExecutionStatus.FAILED,
+        instruction__status=InstructionStatus.FAILED,
+    )
+    errors = []
+    for row in last.order_by("instruction_id", "-attempt").distinct("instruction_id")[:ERRORS_MAX]:
+        failure = InstructionFailed(str(row.instruction_id), row.attempt, row.message or "no reason given")
+        errors.append(ResultError(failure.code, str(failure), row.sent_at))
+    return errors
 
 
 def _processing_ms(run: AtomicOperation | None) -> int | None:

@@ -1,5 +1,5 @@
 """Admin pages of participants, money and instructions."""
 
-from settlement.admin import ledger, participants
+from settlement.admin import ledger, participants, rails
 
-__all__ = ["ledger", "participants"]
+__all__ = ["ledger", "participants", "rails"]

@@ -52,10 +52,16 @@ __all__ = [
 Column = Callable[[Any, Any], str]
 
 TONES = {
-    "good": {"Active", "Applied", "Committed", "Completed", "Success"},
-    "live": {"Open", "InProgress", "Started", "Processing", "Settling", "Published"},
-    "warn": {"Cancelled", "Closing", "Held", "PartialSuccess", "RolledBack", "Suspended", "Undone"},
-    "bad": {"Failed", "RollbackFailed"},
+    "good": {"Active", "Applied", "Approved", "Committed", "Completed", "Success"},
+    "live": {
+        *("Open", "InProgress", "Started", "Processing", "Settling", "Published"),
+        *("Sending", "Executing"),
+    },
+    "warn": {
+        *("Cancelled", "Closing", "Held", "PartialSuccess", "RolledBack", "Suspended", "Undone"),
+        "Unknown",
+    },
+    "bad": {"Failed", "RollbackFailed", "Rejected"},
 }
 TONE = {status: tone for tone, statuses in TONES.items() for status in statuses}
 

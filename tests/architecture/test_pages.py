@@ -20,7 +20,7 @@ from clearing.states import (
     Weights,
     WindowStatus,
 )
-from settlement.states import INSTRUCTION_MOVES, InstructionStatus, InstructionType
+from settlement.states import EXECUTION_MOVES, INSTRUCTION_MOVES, InstructionStatus, InstructionType
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -48,6 +48,7 @@ def anchors(page: Path) -> set[str]:
         ("Operation", OPERATION_MOVES),
         ("Checkpoint", CHECKPOINT_MOVES),
         ("Instruction", INSTRUCTION_MOVES),
+        ("Execution", EXECUTION_MOVES),
     ],
 )
 def test_state_diagrams_show_every_move_and_no_other(title: str, moves: Mapping[Any, frozenset[Any]]) -> None:

@@ -2,13 +2,14 @@
 
 import pytest
 from django.db import connection
+from pytest_django.fixtures import Settings
 
 from clearing import digests, steps
 from clearing.checkpoints import STEPS
 from clearing.models.netting import OfCurrency
 from clearing.states import CheckpointStatus, NettingMode
 from clearing.steps import OutOfTurn
-from settlement.models import Reservation, SettlementInstruction
+from settlement.models import Execution, Reservation, SettlementInstruction
 from tests.database import sql
 from tests.factories import AT, DAY, circle, closed, running, story
 
@@ -25,12 +26,19 @@ WRITTEN = {  # by the step at this position
         "clearing_multilateralposition",
         "clearing_bilateralposition",
     ),
-    4: ("settlement_settlementinstruction", "settlement_reservation"),
+    4: (
+        "settlement_settlementinstruction",
+        "settlement_reservation",
+        "settlement_execution",
+    ),
 }
 
 
 @pytest.mark.parametrize(("step", "table"), [(step, table) for step in WRITTEN for table in WRITTEN[step]])
-def test_a_digest_covers_what_its_step_and_the_later_ones_write(step: int, table: str) -> None:
+def test_a_digest_covers_what_its_step_and_the_later_ones_write(
+    step: int, table: str, settings: Settings
+) -> None:
+    settings.SETTLEMENT_ENGINE_URL = "grpc://127.0.0.1:1"
     circle(10_000)
     operation = running(closed(*story(DAY), netting_mode=NettingMode.CONSERVATIVE), applied=4)
     before = [digests.of(operation.pk, operation.window_id, position=since) for since in (1, 2, 3, 4)]
@@ -46,7 +54,8 @@ def test_a_digest_covers_what_its_step_and_the_later_ones_write(step: int, table
 
 
 def test_the_digest_reads_every_table_that_a_run_writes() -> None:
-    models = [*OfCurrency.__subclasses__(), SettlementInstruction, Reservation]
+    of_batch = [SettlementInstruction, Reservation, Execution]
+    models = [*OfCurrency.__subclasses__(), *of_batch]
 
     assert {model._meta.db_table for model in models} == {
         table for step in WRITTEN for table in WRITTEN[step]

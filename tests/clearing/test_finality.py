@@ -237,7 +237,7 @@ def test_an_interrupted_settlement_goes_forward_and_posts_once() -> None:
 
     with refused(None):
         finality.settle(operation.pk, at=AT)
-    finality._pass(operation.pk, at=AT)
+    finality.begin(operation.pk, at=AT)
     with pytest.raises(AlreadyFinal):
         operations.roll_back(operation.pk, at=AT, reason="too late")
     assert windows.get(shut.pk).status == WindowStatus.SETTLING

@@ -21,14 +21,18 @@ from clearing.states import (
     WindowStatus,
 )
 from clearing_project.lifecycle import IllegalMove, Moves, edges, move
-from settlement.models import Participant, SettlementInstruction
+from settlement.models import Execution, Participant, RiskVerdict, SettlementInstruction
 from settlement.states import (
+    EXECUTION_MOVES,
     INSTRUCTION_MOVES,
     PARTICIPANT_MOVES,
+    VERDICT_MOVES,
+    ExecutionStatus,
     InstructionStatus,
     InstructionType,
     ParticipantKind,
     ParticipantStatus,
+    VerdictStatus,
 )
 from tests.database import refused, sql
 from tests.factories import AT, BY_HAND
@@ -119,6 +123,27 @@ def an_obligation_set_aside(status: models.TextChoices) -> SetAside:
     )
 
 
+def an_execution(status: models.TextChoices) -> Execution:
+    instruction = an_instruction(InstructionStatus.PENDING)
+    return Execution.objects.create(
+        id=instruction.pk,
+        instruction=instruction,
+        batch_id=instruction.batch_id,
+        status=status,
+        sends=1,
+        next_at=AT,
+        sent_at=AT,
+        completed_at=AT,
+    )
+
+
+def a_verdict(status: models.TextChoices) -> RiskVerdict:
+    instruction = an_instruction(InstructionStatus.PENDING)
+    return RiskVerdict.objects.create(
+        instruction=instruction, batch_id=instruction.batch_id, status=status, given_at=AT
+    )
+
+
 @dataclass(frozen=True)
 class Kind:
     """A table with statuses: how to make a row, and which moves its status has."""
@@ -147,6 +172,8 @@ KINDS = [
         InstructionStatus.PENDING,
     ),
     Kind(an_obligation_set_aside, SetAside, AsideStatus, ASIDE_MOVES, AsideStatus.PARKED),  # type: ignore[arg-type]
+    Kind(an_execution, Execution, ExecutionStatus, EXECUTION_MOVES, ExecutionStatus.PLANNED),  # type: ignore[arg-type]
+    Kind(a_verdict, RiskVerdict, VerdictStatus, VERDICT_MOVES, VerdictStatus.PENDING),  # type: ignore[arg-type]
 ]
 EVERY_KIND = [pytest.param(kind, id=kind.model.__name__) for kind in KINDS]
 EVERY_PAIR = [

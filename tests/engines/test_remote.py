@@ -16,7 +16,7 @@ from clearing_project import remote
 from clearing_project.remote import AddressInvalid, CircuitOpen, RemoteRefused, RemoteUnavailable
 
 
-class Engine:
+class WebEngine:
     """An HTTP server that answers with the statuses it is given, then with 200; None: not in time."""
 
     def __init__(self) -> None:
@@ -50,75 +50,75 @@ class Engine:
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    started = Engine()
+def web() -> Iterator[WebEngine]:
+    started = WebEngine()
     yield started
     started.stop()
 
 
 @pytest.fixture
-def ask(engine: Engine) -> Callable[[float], int]:
+def ask(web: WebEngine) -> Callable[[float], int]:
     """Ask the engine once."""
 
     def work(timeout_seconds: float) -> int:
-        return httpx.get(engine.url, timeout=timeout_seconds).raise_for_status().status_code
+        return httpx.get(web.url, timeout=timeout_seconds).raise_for_status().status_code
 
     return work
 
 
-def test_a_call_is_repeated_until_it_succeeds(engine: Engine, ask: Callable[[float], int]) -> None:
-    engine.statuses = [503, 429]
+def test_a_call_is_repeated_until_it_succeeds(web: WebEngine, ask: Callable[[float], int]) -> None:
+    web.statuses = [503, 429]
 
     assert remote.of("engine").call(ask) == 200
 
-    assert engine.asked == 3
+    assert web.asked == 3
 
 
-def test_repetitions_are_bounded(engine: Engine, ask: Callable[[float], int]) -> None:
-    engine.statuses = [500] * 10
+def test_repetitions_are_bounded(web: WebEngine, ask: Callable[[float], int]) -> None:
+    web.statuses = [500] * 10
 
     with pytest.raises(RemoteUnavailable, match="HTTP 500"):
         remote.of("engine").call(ask)
 
-    assert engine.asked == 3
+    assert web.asked == 3
 
 
-def test_what_the_caller_must_not_repeat_is_sent_once(engine: Engine, ask: Callable[[float], int]) -> None:
-    engine.statuses = [500]
+def test_what_the_caller_must_not_repeat_is_sent_once(web: WebEngine, ask: Callable[[float], int]) -> None:
+    web.statuses = [500]
 
     with pytest.raises(RemoteUnavailable):
         remote.of("engine").call(ask, attempts_max=1)
 
-    assert engine.asked == 1
+    assert web.asked == 1
 
 
 def test_an_answer_that_refuses_is_not_repeated_and_opens_no_circuit(
-    engine: Engine, ask: Callable[[float], int]
+    web: WebEngine, ask: Callable[[float], int]
 ) -> None:
-    engine.statuses = [404] * 10
+    web.statuses = [404] * 10
 
     for _ in range(10):
         with pytest.raises(RemoteRefused, match="HTTP 404"):
             remote.of("engine").call(ask)
 
-    assert engine.asked == 10
+    assert web.asked == 10
     assert remote.of("engine").call(ask) == 200
 
 
 def test_a_call_that_takes_too_long_ends_as_unknown(
-    engine: Engine, ask: Callable[[float], int], settings: Settings
+    web: WebEngine, ask: Callable[[float], int], settings: Settings
 ) -> None:
     settings.REMOTE = {**settings.REMOTE, "TIMEOUT_SECONDS": 0.1}
-    engine.statuses = [None]
+    web.statuses = [None]
 
     with pytest.raises(RemoteUnavailable, match="ReadTimeout"):
         remote.of("engine").call(ask, attempts_max=1)
 
 
 def test_the_circuit_opens_after_failures_in_a_row_and_closes_when_the_engine_is_back(
-    engine: Engine, ask: Callable[[float], int]
+    web: WebEngine, ask: Callable[[float], int]
 ) -> None:
-    engine.statuses = [500] * 5
+    web.statuses = [500] * 5
     one = remote.of("engine")
     for _ in range(5):
         with pytest.raises(RemoteUnavailable):
@@ -126,7 +126,7 @@ def test_the_circuit_opens_after_failures_in_a_row_and_closes_when_the_engine_is
 
     with pytest.raises(CircuitOpen):
         one.call(ask)
-    assert engine.asked == 5
+    assert web.asked == 5
     until = time.monotonic() + 5
     while one.breaker.current_state != "closed":
         assert time.monotonic() < until
@@ -134,23 +134,23 @@ def test_the_circuit_opens_after_failures_in_a_row_and_closes_when_the_engine_is
             one.call(ask)
         except CircuitOpen:
             time.sleep(0.02)
-    assert engine.asked == 6
+    assert web.asked == 6
 
 
 def test_a_circuit_that_opens_between_attempts_leaves_the_outcome_unknown(
-    engine: Engine, ask: Callable[[float], int], settings: Settings
+    web: WebEngine, ask: Callable[[float], int], settings: Settings
 ) -> None:
     """The first attempt was sent: to say that nothing was would be wrong."""
     settings.REMOTE = {**settings.REMOTE, "FAILURES_MAX": 1}
-    engine.statuses = [500]
+    web.statuses = [500]
 
     with pytest.raises(RemoteUnavailable, match="opened between attempts"):
         remote.of("engine").call(ask)
 
-    assert engine.asked == 1
+    assert web.asked == 1
 
 
-def test_calls_run_side_by_side(engine: Engine) -> None:
+def test_calls_run_side_by_side(web: WebEngine) -> None:
     gate = threading.Barrier(4, timeout=10)
 
     with ThreadPoolExecutor(4) as pool:

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from netting import money
-from settlement import accounts, execution, participants
+from settlement import accounts, participants
 from settlement.accounts import FundingDiffers, FundingNotPositive, InsufficientFunds
 from settlement.models import LedgerEntry, Posting, Reservation, SettlementAccount
 from settlement.participants import ParticipantDiffers, UnknownCurrency, UnknownParticipant
+from settlement.rails import ledger
 from tests.database import together
 from tests.factories import AT, A, B, C, balances, funded, issue_leg, participant
 
@@ -211,7 +212,7 @@ def test_settling_and_reserving_at_once_neither_deadlock_nor_overdraw() -> None:
     fresh = [batch_of(*ring[turn:], *ring[:turn]) for turn in range(3)]
 
     outcomes = together(
-        *[lambda batch=batch: execution.settle(batch, at=AT + timedelta(hours=1)) for batch in held],
+        *[lambda batch=batch: ledger.settle(batch, at=AT + timedelta(hours=1)) for batch in held],
         *[lambda batch=batch: accounts.reserve(batch) for batch in fresh],
     )
 

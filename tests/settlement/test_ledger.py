@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Sum
 
 from clearing_project.lifecycle import move
-from settlement import accounts, execution, instructions, participants
+from settlement import accounts, instructions, participants
 from settlement.accounts import AccountMissing
 from settlement.instructions import BatchUnderway, Leg
 from settlement.models import (
@@ -16,6 +16,7 @@ from settlement.models import (
     SettlementAccount,
     SettlementInstruction,
 )
+from settlement.rails import ledger
 from settlement.states import INSTRUCTION_MOVES, InstructionStatus, InstructionType
 from tests.database import refused, sql
 from tests.factories import AT, A, B, C, balances, funded, issue_leg, participant
@@ -255,8 +256,8 @@ def settling_batch() -> SettlementInstruction:
 def test_settling_moves_each_instruction_once_and_leaves_the_agent_at_zero() -> None:
     batch_id = settling_batch().batch_id
 
-    assert execution.settle(batch_id, at=AT) == 3
-    assert execution.settle(batch_id, at=AT) == 0
+    assert ledger.settle(batch_id, at=AT) == 3
+    assert ledger.settle(batch_id, at=AT) == 0
 
     assert [balances(code)["USD"] for code in (A, B, C, "AGENT")] == [(0, 0), (60, 0), (100, 0), (0, 0)]
     assert set(SettlementInstruction.objects.values_list("status", flat=True)) == {"Completed"}
@@ -265,7 +266,7 @@ def test_settling_moves_each_instruction_once_and_leaves_the_agent_at_zero() -> 
 
 def test_an_instruction_is_posted_once_whoever_tries() -> None:
     leg = settling_batch()
-    execution.settle(leg.batch_id, at=AT)
+    ledger.settle(leg.batch_id, at=AT)
 
     with refused("settlement_posting_pkey"):
         sql(
@@ -276,7 +277,7 @@ def test_an_instruction_is_posted_once_whoever_tries() -> None:
 
 
 def test_balances_are_the_sum_of_their_entries_and_the_ledger_sums_to_zero() -> None:
-    execution.settle(settling_batch().batch_id, at=AT)
+    ledger.settle(settling_batch().batch_id, at=AT)
 
     for held in SettlementAccount.objects.annotate(total=Sum("entries__amount_minor")):
         assert held.balance_minor == (held.total or 0)

@@ -1,9 +1,13 @@
-"""Move the money of a batch on our own ledger."""
+"""Our own ledger: settle a batch on it, or let it follow what an outside engine has executed."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+
+from settlement.models import Reservation
 
 
 @transaction.atomic
@@ -37,6 +41,58 @@ def lock_accounts(batch_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute(LOCK_ACCOUNTS, {"batch": batch_id})
 
+
+def post(instruction_ids: Sequence[UUID], *, at: datetime) -> None:
+    """
+    Post instructions that were executed outside, and mark them Completed; part of a batch or all of it.
+
+    What was reserved for them is consumed, what was reserved for the rest of the batch stays. Nobody here
+    could refuse any more, so the reservation for such a batch is gross: each payer's part of it covers
+    every order of confirmations.
+    """
+    assert connection.in_atomic_block, "posted with the confirmation, or not at all"
+    chosen: dict[str, Any] = {"pending": list(instruction_ids), "at": at}
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_PARTIES, chosen)
+        cursor.execute(CONSUME, chosen)
+        left = [
+            Reservation(batch_id=row[0], account_id=row[1], amount_minor=row[2]) for row in cursor.fetchall()
+        ]
+        assert all(row.amount_minor >= 0 for row in left), "more was executed than was reserved"
+        Reservation.objects.bulk_create([row for row in left if row.amount_minor])
+        cursor.execute(POST, chosen)
+        cursor.execute(ENTER, chosen)
+        cursor.execute(COMPLETE, chosen)
+        assert cursor.rowcount == len(instruction_ids), "an instruction was completed before"
+
+
+LOCK_PARTIES = """
+    SELECT FROM settlement_settlementaccount account
+    WHERE EXISTS (
+        SELECT FROM settlement_settlementinstruction instruction
+        WHERE instruction.id = ANY (%(pending)s)
+          AND instruction.currency_id = account.currency_id
+          AND account.participant_id IN (instruction.payer_id, instruction.payee_id)
+    )
+    ORDER BY account.id
+    FOR UPDATE
+"""
+
+# The agent has no reservation: it pays out what has been paid in.
+CONSUME = """
+    DELETE FROM settlement_reservation reservation
+    USING (
+        SELECT instruction.batch_id, account.id AS account_id, sum(instruction.amount_minor) AS amount_minor
+        FROM settlement_settlementinstruction instruction
+        JOIN settlement_settlementaccount account
+          ON account.participant_id = instruction.payer_id AND account.currency_id = instruction.currency_id
+        WHERE instruction.id = ANY (%(pending)s)
+        GROUP BY 1, 2
+    ) paid
+    WHERE reservation.batch_id = paid.batch_id AND reservation.account_id = paid.account_id
+    RETURNING reservation.batch_id, reservation.account_id,
+              (reservation.amount_minor - paid.amount_minor)::bigint
+"""
 
 LOCK_ACCOUNTS = """
     SELECT FROM settlement_settlementaccount account

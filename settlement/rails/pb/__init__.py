@@ -1,0 +1,1 @@
+"""Compiled from proto/settlement.proto by ``make proto``; never edited."""
