@@ -1,13 +1,15 @@
 """Region schedules as the calendar reads them."""
 
-from datetime import datetime
+from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 
 from django.db import transaction
 
 from clearing import calendar
-from clearing.calendar import Schedule
-from clearing.models import RegionSchedule
-from clearing.states import Region, WhenClosed
+from clearing.calendar import Day, Hours, Schedule
+from clearing.models import CalendarDay, RegionSchedule, SpecialDay
+from clearing.states import DayKind, Region, WhenClosed
 
 
 def of(region: Region) -> Schedule | None:
@@ -29,11 +31,44 @@ def lock(region: Region) -> RegionSchedule:
 
 
 def read(row: RegionSchedule) -> Schedule:
-    """Make the calendar's schedule of a row, enabled or not."""
+    """Make the calendar's schedule of a row, enabled or not, with all days that are stored for it."""
     return Schedule(
         row.time_zone,
         tuple(row.opening_times),
         closes_at=row.closes_at,
         weekdays=frozenset(row.weekdays),
         waits=row.when_closed == WhenClosed.WAIT,
+        days=_days(row),
     )
+
+
+def _days(row: RegionSchedule) -> dict[date, Day]:
+    """Read the days that differ: what an operator entered outranks the calendars, closed outranks half."""
+    ordinary = Hours(tuple(row.opening_times), row.closes_at)
+    half = Hours(
+        tuple(row.half_day_opening_times or row.opening_times), row.half_day_closes_at or row.closes_at
+    )
+    days = _calendar_days(row, half)
+    for special in SpecialDay.objects.filter(schedule=row, is_withdrawn=False):
+        kind = DayKind(special.kind)
+        usual = half if kind == DayKind.HALF else ordinary
+        hours = Hours(
+            tuple(special.opening_times) or usual.opening_times, special.closes_at or usual.closes_at
+        )
+        days[special.date] = Day(kind, special.note, None if kind == DayKind.CLOSED else hours)
+    return days
+
+
+def _calendar_days(row: RegionSchedule, half: Hours) -> dict[date, Day]:
+    stored = CalendarDay.objects.filter(
+        calendar_year__schedule=row, calendar_year__calendar__in=row.calendars
+    ).order_by("date", "kind", "calendar_year__calendar")
+    days: dict[date, Day] = {}
+    for day, found in groupby(stored, key=attrgetter("date")):
+        each = list(found)
+        kind = DayKind.CLOSED if any(one.kind == DayKind.CLOSED for one in each) else DayKind.HALF
+        if kind == DayKind.HALF and day.isoweekday() not in row.weekdays:
+            continue
+        names = dict.fromkeys(one.name for one in each if one.kind == kind)
+        days[day] = Day(kind, "; ".join(names), half if kind == DayKind.HALF else None)
+    return days

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from clearing import clockwork, operations, recovery
+from clearing import almanac, clockwork, operations, recovery
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
 from clearing_project import counts
@@ -38,7 +38,9 @@ def sweep() -> None:
 
 @shared_task
 def clean_up() -> None:
-    """Delete old operations that ended without effect, and answers nobody will ask for again."""
+    """Delete what ended without effect or nobody will ask for again; store the calendars' next years."""
     now, keep = timezone.now(), timedelta(days=settings.CLEARING["RETENTION_DAYS"])
     operations.clean_up(at=now, keep=keep)
     IdempotencyRecord.objects.filter(created_at__lt=now - keep).delete()
+    for region in Region:
+        almanac.extend(region, at=now)

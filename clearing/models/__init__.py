@@ -19,13 +19,15 @@ from clearing.models.obligations import (
     SetAside,
 )
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
-from clearing.models.schedules import RegionSchedule
+from clearing.models.schedules import CalendarDay, CalendarYear, RegionSchedule, SpecialDay
 from clearing.models.windows import ClearingWindow, WindowMetrics
 
 __all__ = [
     "ApiToken",
     "AtomicOperation",
     "BilateralPosition",
+    "CalendarDay",
+    "CalendarYear",
     "Checkpoint",
     "ClearingWindow",
     "Dispatch",
@@ -42,6 +44,7 @@ __all__ = [
     "ResidualPair",
     "RollOn",
     "SetAside",
+    "SpecialDay",
     "WindowEvent",
     "WindowMetrics",
 ]

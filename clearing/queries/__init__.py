@@ -31,11 +31,13 @@ from clearing.queries.results import (
     traffic,
 )
 from clearing.queries.summary import Summary, summary
+from clearing.queries.timetable import Planned, Year, check_year, hours_and_minutes, remarks, upcoming
 
 __all__ = [
     "CurrencyResult",
     "CurrencyTraffic",
     "Discharge",
+    "Planned",
     "Positions",
     "Preview",
     "PreviewPosition",
@@ -46,19 +48,24 @@ __all__ = [
     "UnknownObligation",
     "WindowResult",
     "WindowVolumes",
+    "Year",
     "bounded_counts",
+    "check_year",
     "efficiency_bps",
     "failed",
+    "hours_and_minutes",
     "instruction",
     "instructions",
     "obligation",
     "of_obligation",
     "positions",
     "preview",
+    "remarks",
     "result",
     "run_of",
     "single_currency_total",
     "summary",
     "traffic",
+    "upcoming",
     "with_corrections",
 ]

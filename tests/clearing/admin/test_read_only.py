@@ -19,6 +19,7 @@ MAY = {
     "settlement.Participant": {"add", "change"},
     "settlement.SettlementAccount": {"add", "change"},
     "clearing.RegionSchedule": {"change"},
+    "clearing.SpecialDay": {"add", "change"},
     "clearing.ApiToken": {"add"},
 }
 VERBS = ("add", "change", "delete")
