@@ -5,6 +5,7 @@ The point of no return. Before it a run is undone; after it there are only retri
 writes the finality moment and moves the money: from that moment on a constraint refuses any rollback.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import perf_counter
 from uuid import UUID
@@ -34,8 +35,10 @@ from clearing.states import (
 from clearing_project.errors import Conflict
 from clearing_project.lifecycle import move
 from settlement.models import SettlementInstruction
-from settlement.rails import executions, ledger
+from settlement.rails import executions, ledger, risk
 from settlement.states import InstructionStatus
+
+HOLD_REASON_MAX = 140
 
 
 class NotCommitted(Conflict):
@@ -46,15 +49,49 @@ class NotCommitted(Conflict):
     message = "Operation {operation_id} is {status}; money moves only after the commit."
 
 
+class RiskRejected(Conflict):
+    """The risk engine rejected an instruction of the run, so the run is never settled as it is."""
+
+    code = "risk_rejected"
+    fields = ("operation_id", "rejected", "reason")
+    message = (
+        "The risk engine rejected {rejected} instruction(s) of operation {operation_id}: {reason}."
+        " Roll the run back; cleared again, its instructions are evaluated anew."
+    )
+
+
+class RiskUnanswered(Conflict):
+    """The risk engine has not approved every instruction of the run yet."""
+
+    code = "risk_unanswered"
+    fields = ("operation_id", "pending")
+    message = (
+        "The risk engine has given no verdict about {pending} instruction(s) of operation {operation_id};"
+        " nothing is sent without one."
+    )
+
+
+def evaluate(operation_id: UUID, *, at: datetime, on_progress: Callable[[], None] = lambda: None) -> bool:
+    """
+    Have the risk engine evaluate the run's instructions that it has not; outside any transaction.
+
+    Returns:
+        Whether the time was up first: call again.
+    """
+    return risk.evaluate(operation_id, at=at, on_progress=on_progress)
+
+
 def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> bool:
     """
-    Commit the run; hold it where the window does not settle by itself or netting saved too little.
+    Commit the run; hold it where the risk engine rejected an instruction or gave no verdict, where the
+    window does not settle by itself, or netting saved too little.
 
     Returns:
         Whether it is held. A committed run answers as it did.
 
     Raises:
         OperationStopped, OutOfTurn, LeaseLost
+        RiskRejected: where the policy is to fail; the run is to be rolled back.
     """
     reach("commit.before")
     with transaction.atomic():
@@ -63,7 +100,7 @@ def commit(operation_id: UUID, *, at: datetime, token: int | None = None) -> boo
         operation = operations.commit(operation_id, at=at, token=token)
         if not was_committed:
             _alert(operation, at=at)
-            operation.hold_reason = _hold_reason(operation)
+            operation.hold_reason = _risk_reason(operation) or _hold_reason(operation)
             operation.held_at = at if operation.hold_reason else None
             operation.save(update_fields=["held_at", "hold_reason"])
         reach("commit.between")
@@ -83,7 +120,7 @@ def settle(operation_id: UUID, *, at: datetime) -> datetime | None:
         When to call again; None if there is nothing to call for.
 
     Raises:
-        NotCommitted
+        NotCommitted, RiskRejected, RiskUnanswered
     """
     begin(operation_id, at=at)
     reach("finality.after")
@@ -109,13 +146,14 @@ def begin(operation_id: UUID, *, at: datetime) -> None:
     Write the finality moment; the window is Settling from here on. May be repeated.
 
     Raises:
-        NotCommitted
+        NotCommitted, RiskRejected, RiskUnanswered
     """
     operation = steps.lock(operation_id)
     if operation.final_at is not None:
         return
     if operation.status != OperationStatus.COMMITTED or operation.rolling_back_at is not None:
         raise NotCommitted(str(operation_id), operation.status)
+    _refuse_unapproved(operation_id)
     operation.final_at = at
     operation.save(update_fields=["final_at"])
     initiation = AtomicOperation.objects.create(
@@ -167,6 +205,31 @@ def _complete(operation: AtomicOperation, window: ClearingWindow, *, at: datetim
         efficiency_bps=metrics.efficiency_bps,
         emergency_mode=window.emergency_mode,
     )
+
+
+def _risk_reason(operation: AtomicOperation) -> str:
+    """
+    Say what the risk engine has against sending the batch; empty if nothing, or if it was not to be asked.
+
+    Raises:
+        RiskRejected
+    """
+    standing = risk.standing(operation.pk)
+    if standing.rejected:
+        if settings.CLEARING["RISK_POLICY"] == "fail":
+            raise RiskRejected(str(operation.pk), standing.rejected, standing.reason)
+        return f"risk rejected {standing.rejected} instruction(s): {standing.reason}"[:HOLD_REASON_MAX]
+    if standing.pending:
+        return f"risk gave no verdict about {standing.pending} instruction(s)"
+    return ""
+
+
+def _refuse_unapproved(operation_id: UUID) -> None:
+    standing = risk.standing(operation_id)
+    if standing.rejected:
+        raise RiskRejected(str(operation_id), standing.rejected, standing.reason)
+    if standing.pending:
+        raise RiskUnanswered(str(operation_id), standing.pending)
 
 
 def _hold_reason(operation: AtomicOperation) -> str:

@@ -210,9 +210,13 @@ def instruct(operation_id: str, token: int | None = None) -> None:
 
 @retried
 def settle(operation_id: str, token: int | None = None) -> None:
-    """Commit, and pass the point of no return unless the run is held for a release."""
+    """Have risk evaluated, commit, and pass the point of no return unless the run is held for a release."""
     key, at = UUID(operation_id), timezone.now()
     with _condemning(key, at, token):
+        if finality.evaluate(key, at=at, on_progress=lambda: _renew(key, token, at=timezone.now())):
+            send(key)
+            return
+        at = timezone.now()
         held = finality.commit(key, at=at, token=token)
     if not held:
         _come_back(key, finality.settle(key, at=at))
@@ -318,7 +322,12 @@ def _finish_empty(operation: AtomicOperation, *, at: datetime, token: int) -> No
 
 
 def _release(held: AtomicOperation, *, at: datetime) -> None:
-    """Settle a held run: at once on our own ledger; what an outside engine executes is a worker's to do."""
+    """
+    Settle a held run: at once on our own ledger; what an outside engine executes is a worker's to do.
+
+    What the risk engine gave no verdict about is asked for once more.
+    """
+    finality.evaluate(held.pk, at=at)
     if finality.is_outside(held.pk):
         finality.begin(held.pk, at=at)
         transaction.on_commit(lambda: send(held.pk))

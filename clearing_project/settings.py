@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from clearing_project import logs, security
 from clearing_project.stack.runtime import fill_environment
@@ -170,10 +171,14 @@ CLEARING = {
     "INTAKE_ACK_SECONDS": env.float("CLEARING_INTAKE_ACK_SECONDS", default=30.0),
     "READS_PER_MINUTE": env.int("CLEARING_READS_PER_MINUTE", default=6000),  # of one token; 0: no limit
     "POSTS_PER_MINUTE": env.int("CLEARING_POSTS_PER_MINUTE", default=3000),
+    "RISK_POLICY": env.str("CLEARING_RISK_POLICY", default="hold"),
     "SETTLEMENT_METHOD": env.str("CLEARING_SETTLEMENT_METHOD", default="SWIFT"),
     "SETTLEMENT_PARALLEL": env.int("CLEARING_SETTLEMENT_PARALLEL", default=8),
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
+
+if CLEARING["RISK_POLICY"] not in ("hold", "fail"):
+    raise ImproperlyConfigured("CLEARING_RISK_POLICY is hold or fail")
 
 # --- engines outside; an empty address: not used -------------------------------------------------
 SETTLEMENT_ENGINE_URL = env.str("SETTLEMENT_ENGINE_URL", default="")

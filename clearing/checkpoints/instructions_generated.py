@@ -13,7 +13,7 @@ from netting import transfers
 from netting.model import Positions
 from settlement import accounts, instructions, participants
 from settlement.instructions import Leg
-from settlement.rails import executions
+from settlement.rails import executions, risk
 from settlement.states import InstructionType
 
 NAME = "instructions_generated"
@@ -38,6 +38,8 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
     is_outside = bool(settings.SETTLEMENT_ENGINE_URL)
     if is_outside:
         executions.plan(operation.pk, at=at)
+    if settings.RISK_ENGINE_URL:
+        risk.plan(operation.pk)
     accounts.reserve(operation.pk, gross=is_outside)
 
 
@@ -45,6 +47,7 @@ def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Give the reservations back and withdraw the batch; none of it was sent."""
     accounts.release(operation.pk)
     executions.drop(operation.pk)
+    risk.drop(operation.pk)
     instructions.withdraw(operation.pk)
 
 

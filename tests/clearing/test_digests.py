@@ -9,7 +9,7 @@ from clearing.checkpoints import STEPS
 from clearing.models.netting import OfCurrency
 from clearing.states import CheckpointStatus, NettingMode
 from clearing.steps import OutOfTurn
-from settlement.models import Execution, Reservation, SettlementInstruction
+from settlement.models import Execution, Reservation, RiskVerdict, SettlementInstruction
 from tests.database import sql
 from tests.factories import AT, DAY, circle, closed, running, story
 
@@ -30,6 +30,7 @@ WRITTEN = {  # by the step at this position
         "settlement_settlementinstruction",
         "settlement_reservation",
         "settlement_execution",
+        "settlement_riskverdict",
     ),
 }
 
@@ -39,6 +40,7 @@ def test_a_digest_covers_what_its_step_and_the_later_ones_write(
     step: int, table: str, settings: Settings
 ) -> None:
     settings.SETTLEMENT_ENGINE_URL = "grpc://127.0.0.1:1"
+    settings.RISK_ENGINE_URL = "http://127.0.0.1:1"
     circle(10_000)
     operation = running(closed(*story(DAY), netting_mode=NettingMode.CONSERVATIVE), applied=4)
     before = [digests.of(operation.pk, operation.window_id, position=since) for since in (1, 2, 3, 4)]
@@ -54,7 +56,7 @@ def test_a_digest_covers_what_its_step_and_the_later_ones_write(
 
 
 def test_the_digest_reads_every_table_that_a_run_writes() -> None:
-    of_batch = [SettlementInstruction, Reservation, Execution]
+    of_batch = [SettlementInstruction, Reservation, Execution, RiskVerdict]
     models = [*OfCurrency.__subclasses__(), *of_batch]
 
     assert {model._meta.db_table for model in models} == {
