@@ -4,7 +4,16 @@ from django.urls import URLPattern, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
-from clearing.api.views import corrections, monitoring, obligations, prometheus, runs, settlement, windows
+from clearing.api.views import (
+    corrections,
+    monitoring,
+    obligations,
+    prometheus,
+    runs,
+    schedules,
+    settlement,
+    windows,
+)
 
 PREFIX = "api/v1/clearing/"
 
@@ -31,6 +40,9 @@ ROUTES: dict[str, type[APIView]] = {
     "participants": settlement.Participants,
     "participants/<str:code>": settlement.OneParticipant,
     "accounts": settlement.Accounts,
+    "schedules": schedules.Schedules,
+    "schedules/<str:region>": schedules.OneSchedule,
+    "schedules/<str:region>/preview": schedules.Timetable,
     "force-close": windows.ForceClose,
     "emergency": windows.Emergency,
     "rollback/<int:window_id>": windows.RollBack,

@@ -43,6 +43,9 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("GET", "participants"): ALL,
     ("GET", "participants/<str:code>"): ALL,
     ("GET", "accounts"): ALL,
+    ("GET", "schedules"): ALL,
+    ("GET", "schedules/<str:region>"): ALL,
+    ("GET", "schedules/<str:region>/preview"): ALL,
     ("POST", "force-close"): OPERATOR,
     ("POST", "emergency"): OPERATOR,
     ("POST", "rollback/<int:window_id>"): OPERATOR,
@@ -78,6 +81,7 @@ def path(route: str) -> str:
         ("<uuid:obligation_id>", str(uuid.uuid4())),
         ("<uuid:instruction_id>", str(uuid.uuid4())),
         ("<str:code>", "NOBODY"),
+        ("<str:region>", "Atlantis"),
     ):
         route = route.replace(name, value)
     return route
