@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from clearing import digests
 from clearing.checkpoints import STEPS, Step
 from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
@@ -173,7 +172,7 @@ def run_step(
         work(get(operation_id))
         reach(f"{name}.between")
         done_at = at + timedelta(seconds=perf_counter() - since)
-        _end(step, CheckpointStatus.APPLIED, OperationStatus.COMMITTED, at=done_at)
+        _end(step, at=done_at)
     reach(f"{name}.after")
     return True
 
@@ -188,16 +187,12 @@ def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
     reach(f"{step.NAME}.undo.before")
     with transaction.atomic():
         operation = lock(operation_id)
-        checkpoint = Checkpoint.objects.filter(operation_id=operation_id, name=step.NAME).first()
-        if checkpoint is None or checkpoint.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
+        found = _read_step(operation_id, step.NAME)
+        if found is None or found.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
             return
         step.undo(operation, at=at)
         reach(f"{step.NAME}.undo.between")
-        after = digests.of(operation_id, operation.window_id, position=checkpoint.position)
-        if after != checkpoint.digest_before:
-            raise UndoIncomplete(str(operation_id), step.NAME)
-        begun = _Step(checkpoint.pk, step.NAME, checkpoint.status)
-        _end(begun, CheckpointStatus.UNDONE, OperationStatus.ROLLED_BACK, at=at)
+        _end_undo(operation_id, found, at=at)
     reach(f"{step.NAME}.undo.after")
 
 
@@ -288,15 +283,42 @@ def _enter(sql: str, asked: list[Any], *, token: int | None) -> _Step:
     return _Step(checkpoint_id, name, step_status, missing)
 
 
-def _end(step: _Step, to: CheckpointStatus, child_to: OperationStatus, *, at: datetime) -> None:
-    """Move the step and the child that stands for it; of two callers one wins."""
-    is_legal = to in CHECKPOINT_MOVES[CheckpointStatus(step.status)]
+def _read_step(operation_id: UUID, name: str) -> _Step | None:
     with connection.cursor() as cursor:
-        if is_legal:
-            child = CHILD_TYPES.get(step.name)
-            cursor.execute(END, [step.checkpoint_id, step.status, to, at, child, child_to])
-        if not is_legal or cursor.fetchone() != (True,):
-            raise IllegalMove("Checkpoint", str(step.checkpoint_id), step.status, to.value)
+        cursor.execute(READ_STEP, [operation_id, name])
+        row = cursor.fetchone()
+    return _Step(row[0], name, row[1]) if row else None
+
+
+def _end(step: _Step, *, at: datetime) -> None:
+    """Move the step to Applied, and the child that stands for it to Committed; of two callers one wins."""
+    _refuse_move(step, CheckpointStatus.APPLIED)
+    with connection.cursor() as cursor:
+        cursor.execute(END, [step.checkpoint_id, step.status, at, CHILD_TYPES.get(step.name)])
+        (is_moved,) = cursor.fetchone()
+    if not is_moved:
+        raise _overtaken(step, CheckpointStatus.APPLIED)
+
+
+def _end_undo(operation_id: UUID, step: _Step, *, at: datetime) -> None:
+    """Have the undo proven, and move the step to Undone and its child to RolledBack."""
+    _refuse_move(step, CheckpointStatus.UNDONE)
+    with connection.cursor() as cursor:
+        cursor.execute(END_UNDO, [step.checkpoint_id, step.status, at, CHILD_TYPES.get(step.name)])
+        (outcome,) = cursor.fetchone()
+    if outcome == "differs":
+        raise UndoIncomplete(str(operation_id), step.name)
+    if outcome == "overtaken":
+        raise _overtaken(step, CheckpointStatus.UNDONE)
+
+
+def _refuse_move(step: _Step, to: CheckpointStatus) -> None:
+    if to not in CHECKPOINT_MOVES[CheckpointStatus(step.status)]:
+        raise _overtaken(step, to)
+
+
+def _overtaken(step: _Step, to: CheckpointStatus) -> IllegalMove:
+    return IllegalMove("Checkpoint", str(step.checkpoint_id), step.status, to.value)
 
 
 OPERATION_FIELDS = [field.attname for field in AtomicOperation._meta.concrete_fields]
@@ -316,4 +338,8 @@ BEGIN = f"SELECT {FACTS} FROM begin_step(%s, %s, %s, %s, %s)"
 
 ENTER = f"SELECT {FACTS} FROM enter_step(%s, %s, %s, false, %s)"
 
-END = "SELECT end_step(%s, %s, %s, %s, %s, %s)"
+END = "SELECT end_step(%s, %s, 'Applied', %s, %s, 'Committed')"
+
+END_UNDO = "SELECT end_undo(%s, %s, %s, %s)"
+
+READ_STEP = "SELECT id, status FROM clearing_checkpoint WHERE operation_id = %s AND name = %s"

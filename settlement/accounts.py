@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from clearing_project.errors import Conflict, Invalid
 from netting import money
 from settlement import participants
-from settlement.models import LedgerEntry, Posting, Reservation, SettlementAccount
+from settlement.models import LedgerEntry, Posting, SettlementAccount
 from settlement.states import PostingKind
 
 REFERENCE_MAX = 140
@@ -150,7 +150,8 @@ def reserve(batch_id: UUID, *, gross: bool = False) -> None:
 
 def release(batch_id: UUID) -> None:
     """Give back what was set aside for the batch; nothing set aside, nothing done."""
-    Reservation.objects.filter(batch_id=batch_id).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM settlement_reservation WHERE batch_id = %s", [batch_id])
 
 
 # The agent is left out: it pays only what the payers have paid in, in the same statement.

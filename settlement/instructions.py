@@ -9,8 +9,7 @@ from django.db import connection, transaction
 
 from clearing_project.errors import Conflict
 from settlement.accounts import AccountMissing
-from settlement.models import SettlementInstruction
-from settlement.states import InstructionStatus, InstructionType
+from settlement.states import InstructionType
 
 
 class BatchUnderway(Conflict):
@@ -65,7 +64,6 @@ def issue(
         return int(cursor.rowcount)
 
 
-@transaction.atomic
 def withdraw(batch_id: UUID) -> None:
     """
     Delete the batch's instructions; none of them may have been sent. Nothing there, nothing done.
@@ -73,14 +71,26 @@ def withdraw(batch_id: UUID) -> None:
     Raises:
         BatchUnderway
     """
-    batch = SettlementInstruction.objects.select_for_update(of=("self",)).filter(batch_id=batch_id)
-    if any(
-        status != InstructionStatus.PENDING
-        for status in batch.order_by("id").values_list("status", flat=True)
-    ):
+    with connection.cursor() as cursor:
+        cursor.execute(WITHDRAW, {"batch": batch_id})
+        (underway,) = cursor.fetchone()
+    if underway:
         raise BatchUnderway(str(batch_id))
-    SettlementInstruction.objects.filter(batch_id=batch_id).delete()
 
+
+# One statement: what is not Pending when its lock is had keeps the whole batch.
+WITHDRAW = """
+    WITH batch AS MATERIALIZED (
+        SELECT id, status FROM settlement_settlementinstruction
+        WHERE batch_id = %(batch)s ORDER BY id FOR UPDATE
+    ), underway AS MATERIALIZED (
+        SELECT count(*) AS instructions FROM batch WHERE status <> 'Pending'
+    ), gone AS (
+        DELETE FROM settlement_settlementinstruction
+        WHERE batch_id = %(batch)s AND (SELECT instructions FROM underway) = 0
+    )
+    SELECT instructions FROM underway
+"""
 
 OPEN_AGENT_ACCOUNTS = """
     INSERT INTO settlement_settlementaccount (participant_id, currency_id)

@@ -12,7 +12,6 @@ from django.db.models.functions import Collate
 from clearing import weights
 from clearing.models import (
     AtomicOperation,
-    BilateralPosition,
     FrozenSet,
     GrossPair,
     MultilateralPosition,
@@ -110,7 +109,7 @@ def store(operation: AtomicOperation, netted: Netted) -> None:
                 certificate.result_digest,
                 certificate.primal,
                 certificate.dual,
-                certificate.potentials.tolist(),
+                _array(certificate.potentials),
             ],
         )
         if cursor.rowcount == 0:
@@ -177,10 +176,8 @@ def verify_stored(result: NettingResult) -> list[str]:
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Delete results and positions, however many of the currencies were done."""
-    BilateralPosition.objects.filter(operation=operation).delete()
-    ResidualPair.objects.filter(operation=operation).delete()
-    MultilateralPosition.objects.filter(operation=operation).delete()
-    NettingResult.objects.filter(operation=operation).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, {"operation": operation.pk})
 
 
 def _pairs(operation: AtomicOperation, currency_id: int) -> tuple[Ints, Pairs]:
@@ -219,26 +216,36 @@ def _write_positions(cursor: CursorWrapper, key: list[Any], netted: Netted) -> N
     ids, outcome = netted.participant_ids, netted.outcome
     positions, residual, two_sided = outcome.positions, outcome.residual, bilateral.net(outcome.pairs)
     by_participant = (ids[positions.participants], positions.debit, positions.credit)
-    cursor.execute(MULTILATERAL, [*key, *(column.tolist() for column in by_participant), *key])
-    by_pair = (ids[two_sided.a], ids[two_sided.b], two_sided.a_owes, two_sided.b_owes)
-    cursor.execute(
-        BILATERAL,
-        [
-            *key,
-            *(column.tolist() for column in by_pair),
-            two_sided.directions,
-            two_sided.counts.tolist(),
-            two_sided.ratio_bps.tolist(),
-        ],
+    cursor.execute(MULTILATERAL, [*key, *map(_array, by_participant), *key])
+    by_pair = (
+        ids[two_sided.a],
+        ids[two_sided.b],
+        two_sided.a_owes,
+        two_sided.b_owes,
+        two_sided.counts,
+        two_sided.ratio_bps,
     )
+    cursor.execute(BILATERAL, [*key, *map(_array, by_pair)])
     left = (ids[residual.payers], ids[residual.payees], residual.amounts)
-    cursor.execute(RESIDUAL, [*key, *(column.tolist() for column in left)])
+    cursor.execute(RESIDUAL, [*key, *map(_array, left)])
+
+
+def _array(numbers: Ints) -> str:
+    """Write numbers as PostgreSQL reads an array; psycopg would look at each by itself."""
+    return f"{{{','.join(map(str, numbers.tolist()))}}}"
 
 
 def _refuse(operation: AtomicOperation, currency_id: int, faults: list[str]) -> None:
     if faults:
         raise CertificateRefused(str(operation.pk), currency_id, "; ".join(faults))
 
+
+FORGET = """
+    WITH two_sided AS (DELETE FROM clearing_bilateralposition WHERE operation_id = %(operation)s),
+         residual AS (DELETE FROM clearing_residualpair WHERE operation_id = %(operation)s),
+         net AS (DELETE FROM clearing_multilateralposition WHERE operation_id = %(operation)s)
+    DELETE FROM clearing_nettingresult WHERE operation_id = %(operation)s
+"""
 
 RESULT = """
     INSERT INTO clearing_nettingresult
@@ -269,13 +276,16 @@ BILATERAL = """
         (operation_id, currency_id, participant_a_id, participant_b_id, gross_debit_minor,
          gross_credit_minor, net_minor, direction, obligations_count, netting_ratio_bps)
     SELECT %s, %s, pair.a, pair.b, pair.a_owes, pair.b_owes, abs(pair.a_owes - pair.b_owes),
-           pair.direction, pair.obligations, pair.ratio
-    FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::int[])
-         AS pair (a, b, a_owes, b_owes, direction, obligations, ratio)
+           CASE sign(pair.a_owes - pair.b_owes) WHEN 1 THEN 'Debit' WHEN -1 THEN 'Credit' ELSE 'Neutral' END,
+           pair.obligations, pair.ratio
+    FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
+         AS pair (a, b, a_owes, b_owes, obligations, ratio)
+    ORDER BY pair.a, pair.b
 """
 
 RESIDUAL = """
     INSERT INTO clearing_residualpair (operation_id, currency_id, payer_id, payee_id, left_minor)
     SELECT %s, %s, pair.*
     FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS pair (payer_id, payee_id, left_minor)
+    ORDER BY pair.payer_id, pair.payee_id
 """

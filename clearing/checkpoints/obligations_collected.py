@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import DataError, IntegrityError, connection
 
 from clearing import partitions, weights
-from clearing.models import AtomicOperation, FrozenSet, GrossPair
+from clearing.models import AtomicOperation
 from clearing.states import WindowStatus
 from clearing_project.errors import Conflict
 
@@ -64,8 +64,8 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Forget the freeze. The seal stays: the window does not reopen."""
-    GrossPair.objects.filter(operation=operation).delete()
-    FrozenSet.objects.filter(operation=operation).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, {"operation": operation.pk})
 
 
 # The hash of a row chains its key, parties and amount, and its weight where rows are weighed; xor makes the
@@ -74,7 +74,7 @@ FREEZE = """
     WITH pair AS MATERIALIZED (
         SELECT currency_id, payer_id, payee_id, {weight} AS weight,
                count(*) AS obligations_count,
-               sum(amount_minor) AS gross_minor,
+               sum8(amount_minor) AS gross_minor,
                bit_xor(hashint8extended(amount_minor, hashint4extended(payer_id,
                        hashint4extended(payee_id, uuid_hash_extended(key, {seed}))))) AS content_hash
         FROM {partition}
@@ -82,14 +82,19 @@ FREEZE = """
     ), stored AS (
         INSERT INTO clearing_grosspair
             (operation_id, currency_id, payer_id, payee_id, weight, obligations_count, gross_minor)
-        SELECT %(operation)s, currency_id, payer_id, payee_id, weight, obligations_count, gross_minor::bigint
+        SELECT %(operation)s, currency_id, payer_id, payee_id, weight, obligations_count, gross_minor
         FROM pair ORDER BY {group}
     )
     INSERT INTO clearing_frozenset
         (operation_id, currency_id, obligations_count, gross_minor, content_hash)
-    SELECT %(operation)s, currency_id, sum(obligations_count)::bigint, sum(gross_minor)::bigint,
+    SELECT %(operation)s, currency_id, sum8(obligations_count), sum8(gross_minor),
            bit_xor(content_hash)
     FROM pair GROUP BY currency_id ORDER BY currency_id
+"""
+
+FORGET = """
+    WITH pairs AS (DELETE FROM clearing_grosspair WHERE operation_id = %(operation)s)
+    DELETE FROM clearing_frozenset WHERE operation_id = %(operation)s
 """
 
 # NOT IN, for a hash of the small tables: with joins a plan made before ANALYZE loops over them.

@@ -23,6 +23,27 @@ class OfCurrency(models.Model):
         abstract = True
 
 
+class OfPair(OfCurrency):
+    """
+    A row of a pair of participants in one currency: many, and written in one go.
+
+    Without foreign keys, whose triggers take a third of a run. In their place a trigger sees once a statement
+    that the rows belong to a frozen set, which has its keys, and that their parties are participants.
+    """
+
+    operation = models.ForeignKey(
+        AtomicOperation,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="%(class)ss",
+    )
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, db_constraint=False, db_index=False)
+
+    class Meta:
+        abstract = True
+
+
 class FrozenSet(OfCurrency):
     """Count, sum and order-free hash of the obligations frozen in one currency."""
 
@@ -35,7 +56,7 @@ class FrozenSet(OfCurrency):
         constraints = [models.UniqueConstraint(fields=["operation", "currency"], name="one_frozen_set")]
 
 
-class GrossPair(OfCurrency):
+class GrossPair(OfPair):
     """The frozen obligations of one payer to one payee, added up; where they are weighed, by weight."""
 
     payer = models.ForeignKey(
@@ -103,7 +124,7 @@ class NettingResult(OfCurrency):
         return self.gross_minor - self.net_minor
 
 
-class ResidualPair(OfCurrency):
+class ResidualPair(OfPair):
     """What is left of a pair's obligations and moves from payer to payee; none in multilateral mode."""
 
     payer = models.ForeignKey(
@@ -146,11 +167,15 @@ class MultilateralPosition(OfCurrency):
         ]
 
 
-class BilateralPosition(OfCurrency):
+class BilateralPosition(OfPair):
     """What a pair of participants owes each other, gross both ways and net."""
 
-    participant_a = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
-    participant_b = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    participant_a = models.ForeignKey(
+        Participant, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    participant_b = models.ForeignKey(
+        Participant, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
     gross_debit_minor = models.BigIntegerField(help_text="a owes b")
     gross_credit_minor = models.BigIntegerField(help_text="b owes a")
     net_minor = models.BigIntegerField(help_text="the difference, without sign")
