@@ -58,6 +58,7 @@ bench: setup-dev ## measure against the floors; SIZES=10000,100000 to change the
 proto: setup-dev ## compile the files of proto/ again, after they changed
 	$(PY) -m grpc_tools.protoc -I clearing/rpc/pb=proto --python_out=. --pyi_out=. --grpc_python_out=. clearing/rpc/pb/clearing.proto
 	$(PY) -m grpc_tools.protoc -I settlement/rails/pb=proto --python_out=. --pyi_out=. --grpc_python_out=. settlement/rails/pb/settlement.proto
+	$(PY) -m grpc_tools.protoc -I clearing/engine/pb=proto --python_out=. --pyi_out=. --grpc_python_out=. clearing/engine/pb/obligation.proto
 
 lock: setup-dev ## pin the requirement files again, with hashes; UPGRADE=1 takes newer versions
 	for name in requirements requirements-embedded requirements-dev requirements-setup; do \

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from clearing import aside, operations, pipeline, windows
+from clearing.engine import pulls
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.states import Region, WindowStatus
 from clearing_project.errors import Conflict
@@ -55,7 +56,7 @@ def _finish_due(region: Region, *, at: datetime) -> None:
     """Seal windows whose grace has passed, and start clearing them; a second run is the sweep's to start."""
     live = ClearingWindow.objects.filter(region=region).order_by("id")
     for window in live.filter(status=WindowStatus.CLOSING):
-        if _grace_ends_at(window) <= at:
+        if _grace_ends_at(window) <= at and not pulls.is_pending(window.pk):
             windows.finish_close(window, at=at)
     for window in live.filter(status=WindowStatus.CLOSED).exclude(operations__in=operations.clearings()):
         if _grace_ends_at(window) <= at:

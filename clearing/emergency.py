@@ -12,6 +12,7 @@ from datetime import datetime
 from django.db import transaction
 
 from clearing import pipeline, windows
+from clearing.engine import pulls
 from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import Region, WindowStatus
 from clearing_project.errors import Invalid
@@ -52,6 +53,7 @@ def clear(
     if max_obligations is not None and not 1 <= max_obligations <= OBLIGATIONS_MAX:
         raise MaxObligationsInvalid(max_obligations, OBLIGATIONS_MAX)
     window = _close(region, at=at, reason=reason, max_obligations=max_obligations, window_id=window_id)
+    pulls.waive(window.pk, at=at, reason=f"emergency: {reason}")
     window = windows.finish_close(window, at=at)
     return pipeline.clear(window, at=at, reason=reason)
 

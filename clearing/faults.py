@@ -61,6 +61,7 @@ POINTS = (
     "relay.before",
     "relay.between",
     "relay.after",
+    "pull.between",
     "intake.before",
     "intake.between",
     "intake.after",

@@ -25,10 +25,11 @@ from clearing.models import (
     AtomicOperation,
     ClearingWindow,
     NettingResult,
+    ObligationPull,
     WindowEvent,
     WindowMetrics,
 )
-from clearing.states import FINAL_WINDOW, LIVE_OPERATION, OperationStatus
+from clearing.states import FINAL_WINDOW, LIVE_OPERATION, OperationStatus, PullStatus
 from clearing_project import counts
 from settlement.models import Execution, SettlementInstruction
 from settlement.states import ExecutionStatus, InstructionStatus
@@ -91,6 +92,13 @@ class TableCollector(Collector):
             yield GaugeMetricFamily(
                 name.format(label), f"Age of the oldest live {label}", value=max(0.0, age)
             )
+        pulls = ObligationPull.objects.filter(status=PullStatus.PENDING)
+        since = pulls.aggregate(since=Min("window__closing_at"))["since"]
+        yield GaugeMetricFamily(
+            name.format("pull"),
+            "How long the oldest window has been waiting for the obligation engine",
+            value=max(0.0, (self.at - since).total_seconds()) if since else 0.0,
+        )
         waiting = WindowEvent.objects.filter(published_at=None)
         oldest_event = waiting.aggregate(since=Min("occurred_at"), count=Count("id"))
         lag = (self.at - oldest_event["since"]).total_seconds() if oldest_event["since"] else 0.0

@@ -30,17 +30,19 @@ from clearing.checkpoints import (
     window_status_changed,
 )
 from clearing.checkpoints.netting_calculated import Netted
+from clearing.engine import crosscheck
 from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
 from clearing.steps import LeaseLost, OperationStopped
 from clearing_project.errors import Conflict, Unavailable
+from clearing_project.remote import CircuitOpen, RemoteUnavailable
 
 logger = logging.getLogger(__name__)
 
 BACK_OFF_DOUBLINGS_MAX = 5
 FIRST_TOKEN = 1
-TRANSIENT = (OperationalError, InterfaceError, BrokerAway)
+TRANSIENT = (OperationalError, InterfaceError, BrokerAway, RemoteUnavailable, CircuitOpen)
 
 
 class CutoffNotReached(Conflict):
@@ -164,7 +166,7 @@ def send(operation_id: UUID) -> None:
     """Advance; a message that does not leave, for whatever reason, is left to the sweep."""
     try:
         advance(operation_id)
-    except NotSent as away:
+    except Unavailable as away:
         logger.warning("operation %s waits for the sweep: %s", operation_id, away)
 
 
@@ -198,7 +200,11 @@ def net_currency(operation_id: str, currency_id: int, token: int | None = None) 
 
 @retried
 def seal(operation_id: str, token: int | None = None) -> None:
-    """Hold that every currency is netted."""
+    """Hold that every currency is netted, and as the obligation engine nets it, if there is one."""
+    key, at = UUID(operation_id), timezone.now()
+    with _condemning(key, at, token):
+        _renew(key, token, at=at)
+        crosscheck.check(steps.get(key))
     _step(operation_id, netting_calculated, token)
 
 
@@ -314,6 +320,7 @@ def _finish_empty(operation: AtomicOperation, *, at: datetime, token: int) -> No
     """Run every step here: with no obligations there is nothing to fan out."""
     key = operation.pk
     with _undoing(key, at, token):
+        crosscheck.check(operation)
         for step in STEPS:
             steps.run_step(key, step.NAME, partial(_apply, step, at=at), at=at)
         held = finality.commit(key, at=at)

@@ -152,6 +152,14 @@ class Act(models.TextChoices):
     RELEASED = "Released"
 
 
+class PullStatus(models.TextChoices):
+    """Where the pull of a window's obligations from an outside engine stands."""
+
+    PENDING = "Pending"
+    COMPLETE = "Complete"
+    WAIVED = "Waived"
+
+
 class EventType(models.TextChoices):
     """What happened to a window."""
 

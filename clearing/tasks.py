@@ -7,7 +7,9 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from clearing import almanac, clockwork, operations, recovery
+from clearing import almanac, clockwork, operations, recovery, windows
+from clearing import pull as puller
+from clearing.engine import pulls
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
 from clearing_project import counts
@@ -26,8 +28,21 @@ def tick() -> None:
         except Exception as failure:
             logger.exception("region %s", region)
             trouble.append(failure)
+    for window_id in pulls.due(at=timezone.now()):
+        try:
+            pull.delay(window_id)
+        except Exception as away:  # the broker: the next tick knocks again
+            logger.warning("window %s: its pull is not sent: %s", window_id, away)
+            trouble.append(away)
     if trouble:
         raise trouble[0]
+
+
+@shared_task
+def pull(window_id: int) -> None:
+    """Pull a closing window's obligations from the obligation engine, then close what is due."""
+    if puller.pull(window_id, at=timezone.now()):
+        clockwork.keep(windows.region(windows.get(window_id).region), at=timezone.now())
 
 
 @shared_task

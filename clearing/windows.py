@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from clearing import aside, calendar, operations, partitions, schedules
 from clearing import weights as weighing
 from clearing.aside import Span, Surplus
+from clearing.engine import pulls
 from clearing.events import outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
@@ -253,6 +254,7 @@ def begin_close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Cl
     closing = operations.create(window, OperationType.WINDOW_CLOSE, reason=reason)
     operations.start(closing, at=at)
     outbox.append(window.pk, EventType.CLOSING, at=at, reason=reason, emergency_mode=window.emergency_mode)
+    pulls.plan(window, at=at)
     if row.is_enabled:
         _open_next(row, since=min(at, window.cutoff_at), at=at)
     return window
@@ -267,10 +269,13 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
 
     Raises:
         IllegalMove: it is not closing.
+        PullPending: the obligation engine has not sent everything.
     """
     partitions.shut_gate(window.pk)
     surplus = _surplus(get(window.pk), at=at)
     window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
+    if pulls.is_pending(window.pk):
+        raise pulls.PullPending(window.pk)
     if surplus is not None and window.status == WindowStatus.CLOSING:
         aside.move_on(surplus, at=at)
     move(window, to=WindowStatus.CLOSED, moves=WINDOW_MOVES, closed_at=at)
@@ -286,14 +291,21 @@ def close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Clearing
     """
     Close an open or closing window now, without waiting for cutoff or grace.
 
+    One that takes obligations from an engine stays Closing until they have come; closed again, it goes on
+    without them.
+
     Raises:
         IllegalMove: it is closed already.
     """
     if connection.in_atomic_block:  # both phases in one: gate before row, as whoever enters takes them
         partitions.shut_gate(window.pk)
     window = get(window.pk)
-    if window.status == WindowStatus.OPEN:
+    if window.status != WindowStatus.OPEN:
+        pulls.waive(window.pk, at=at, reason=reason)
+    else:
         window = begin_close(window, at=at, reason=reason)
+        if pulls.is_pending(window.pk):
+            return window
     return finish_close(window, at=at)
 
 

@@ -168,6 +168,8 @@ CLEARING = {
     "LEASE_SECONDS": env.float("CLEARING_LEASE_SECONDS", default=20.0),
     "ATTEMPTS_MAX": env.int("CLEARING_ATTEMPTS_MAX", default=6),
     "RUNS_MAX": env.int("CLEARING_RUNS_MAX", default=3),
+    "PULL_POLICY": env.str("CLEARING_PULL_POLICY", default="hold"),
+    "PULL_ATTEMPTS_MAX": env.int("CLEARING_PULL_ATTEMPTS_MAX", default=5),
     "INTAKE_ACK_SECONDS": env.float("CLEARING_INTAKE_ACK_SECONDS", default=30.0),
     "READS_PER_MINUTE": env.int("CLEARING_READS_PER_MINUTE", default=6000),  # of one token; 0: no limit
     "POSTS_PER_MINUTE": env.int("CLEARING_POSTS_PER_MINUTE", default=3000),
@@ -181,6 +183,7 @@ if CLEARING["RISK_POLICY"] not in ("hold", "fail"):
     raise ImproperlyConfigured("CLEARING_RISK_POLICY is hold or fail")
 
 # --- engines outside; an empty address: not used -------------------------------------------------
+OBLIGATION_ENGINE_URL = env.str("OBLIGATION_ENGINE_URL", default="")
 SETTLEMENT_ENGINE_URL = env.str("SETTLEMENT_ENGINE_URL", default="")
 RISK_ENGINE_URL = env.str("RISK_ENGINE_URL", default="")
 REMOTE = {

@@ -1,5 +1,5 @@
 """The operators' door: every table shown, windows steered through the same verbs as every other door."""
 
-from clearing.admin import access, beat, netting, obligations, operations, schedules, windows
+from clearing.admin import access, beat, netting, obligations, operations, pulls, schedules, windows
 
-__all__ = ["access", "beat", "netting", "obligations", "operations", "schedules", "windows"]
+__all__ = ["access", "beat", "netting", "obligations", "operations", "pulls", "schedules", "windows"]

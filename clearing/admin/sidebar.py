@@ -21,6 +21,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Net positions", "clearing_multilateralposition", "balance"),
             ("Bilateral positions", "clearing_bilateralposition", "swap_horiz"),
             ("Events", "clearing_windowevent", "campaign"),
+            ("Pulls", "clearing_obligationpull", "cloud_download"),
             ("Moved on", "clearing_rollon", "redo"),
             ("Window metrics", "clearing_windowmetrics", "speed"),
         ],

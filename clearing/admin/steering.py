@@ -71,6 +71,8 @@ class Verb:
 
 def _force_close(window: ClearingWindow, asked: Asked) -> str:
     closed = windows.close(window, at=asked.at, reason=asked.reason)
+    if closed.closed_at is None:
+        return "intake is stopped; it closes when the obligation engine has sent everything."
     return f"closed at {closed.closed_at:%H:%M:%S} UTC."
 
 

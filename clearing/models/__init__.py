@@ -19,6 +19,7 @@ from clearing.models.obligations import (
     SetAside,
 )
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
+from clearing.models.pulls import ObligationPull
 from clearing.models.schedules import CalendarDay, CalendarYear, RegionSchedule, SpecialDay
 from clearing.models.windows import ClearingWindow, WindowMetrics
 
@@ -40,6 +41,7 @@ __all__ = [
     "Obligation",
     "ObligationAct",
     "ObligationKey",
+    "ObligationPull",
     "RegionSchedule",
     "ResidualPair",
     "RollOn",

@@ -37,6 +37,7 @@ def submit(
     at: datetime,
     all_or_nothing: bool,
     window: ClearingWindow | None = None,
+    into: ClearingWindow | None = None,
 ) -> Intake:
     """
     Take obligations into the region's accepting window, or aside until theirs opens, in one transaction.
@@ -46,6 +47,7 @@ def submit(
 
     Args:
         window: of the region, which the call is meant for; if it accepts no more, the call is late.
+        into: this window, its gate passed by the caller and not sealed: what belongs in it waits for nothing.
 
     Raises:
         NoItems, TooManyItems, NoAcceptingWindow
@@ -57,7 +59,7 @@ def submit(
         raise TooManyItems(len(submissions), BATCH_MAX)
     directory = participants.directory()
     with transaction.atomic():
-        place = placing.place(region, named=window, at=at)
+        place = placing.place(region, named=window, at=at) if into is None else placing.inside(into, at=at)
         screened = screen(submissions, directory, submitter=submitter, place=place)
         faults, items = screened.faults, screened.items
         repeats = _set_repeats_aside(items, faults)

@@ -36,12 +36,14 @@ class Place:
     Attributes:
         window: the accepting one, its gate passed; None: intake waits for the next, by the region's calendar.
         missed: the window the call came too late for, if it did.
+        is_given: it is known what belongs in the window, so nothing waits for another.
     """
 
     region: Region
     window: ClearingWindow | None
     missed: ClearingWindow | None
     at: datetime
+    is_given: bool = False
     _schedule: Schedule | None = None
     _next_cutoff_at: datetime | None = None
     _zone: ZoneInfo | None = None
@@ -67,7 +69,7 @@ class Place:
 
     def wait(self, item: Item) -> Wait | None:
         """Say what the item waits for, None if it goes into the window."""
-        if self.window is not None and item.not_before is None and item.due_date is None:
+        if self.is_given or (self.window is not None and item.not_before is None and item.due_date is None):
             return None
         dates = item.not_before, item.due_date
         if dates not in self._waits:
@@ -112,6 +114,11 @@ def place(region: Region, *, named: ClearingWindow | None, at: datetime) -> Plac
     if named is not None:
         return Place(region, window, None if named.pk == window.pk else named, at)
     return Place(region, window, _in_grace(window, at=at), at)
+
+
+def inside(window: ClearingWindow, *, at: datetime) -> Place:
+    """Return the window as the place of what is known to belong in it."""
+    return Place(Region(window.region), window, None, at, is_given=True)
 
 
 def _in_grace(window: ClearingWindow, *, at: datetime) -> ClearingWindow | None:

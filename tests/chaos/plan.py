@@ -158,7 +158,7 @@ def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
     stepped = [
         each
         for each in STACK_POINTS
-        if not each.startswith(("relay.", "intake.")) and goes_back(each) == back
+        if not each.startswith(("relay.", "intake.", "pull.")) and goes_back(each) == back
     ]
     if back:
         rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))

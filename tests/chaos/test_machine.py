@@ -45,7 +45,7 @@ EXAMPLES, STEPS_MAX = 30, 25
 ROUNDS_MAX = 60  # of recovery, at the end of an example
 POOR = "BANK-D"
 TASKS = ("collect", "net_currency", "seal", "instruct", "settle", "roll_back")
-REACHED = [point for point in POINTS if not point.startswith(("relay.", "publish.", "intake."))]
+REACHED = [point for point in POINTS if not point.startswith(("relay.", "publish.", "intake.", "pull."))]
 CURRENCIES = ("USD", "JPY")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from clearing import emergency, operations, pipeline, windows
 from clearing.api import shapes
+from clearing.engine import pulls
 from clearing.management import watch
 from clearing.management.base import ClearingCommand
 from clearing.models import AtomicOperation
@@ -76,6 +77,8 @@ def _start(options: dict[str, Any]) -> AtomicOperation:
     window = windows.get(options["window"]) if options["window"] else windows.accepting(region)
     if window.status in (WindowStatus.OPEN, WindowStatus.CLOSING):
         window = windows.close(window, at=timezone.now(), reason=reason)
+    if window.status == WindowStatus.CLOSING:
+        raise pulls.PullPending(window.pk)
     try:
         return pipeline.clear(window, at=timezone.now(), reason=reason, release=options["force_settlement"])
     except operations.AlreadyProcessing as underway:

@@ -1,0 +1,1 @@
+"""Compiled from proto/obligation.proto by ``make proto``."""

@@ -1,0 +1,1 @@
+"""Outside engines to try ours against: they misbehave on request."""
