@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 RUN := requirements.txt requirements-embedded.txt
 DEV := requirements-dev.txt
 ONCE ?=
+RAILS ?=
 TESTED ?=
 UPGRADE ?=
 ARGS ?=
@@ -23,8 +24,8 @@ help: ## this list
 setup: $(VENV)/installed-run ## install what the engine and its demo need
 setup-dev: $(VENV)/installed-dev ## install what tests and checks need, too
 
-demo: setup ## run the whole stack, clear the sample day, keep serving; ONCE=1 stops after the result
-	@$(PY) manage.py demo $(if $(ONCE),--once) $(ARGS)
+demo: setup ## run the whole stack, clear the sample day, keep serving; ONCE=1 stops after the result, RAILS=engine settles outside
+	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(RAILS),--rails=$(RAILS)) $(ARGS)
 
 stack: setup ## run the whole stack in the foreground
 	@$(PY) manage.py stack $(ARGS)

@@ -1,1 +1,1 @@
-"""What comes in over NATS: obligations, taken as at every other door."""
+"""What comes in by itself: obligations over NATS, taken as at every other door; an engine's confirmations."""

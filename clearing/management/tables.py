@@ -6,8 +6,14 @@ from rich.table import Table
 from clearing.management.watch import Sight
 from clearing.models import FrozenSet, MultilateralPosition, NettingResult
 from netting.money import format_minor
-from settlement.models import LedgerEntry, SettlementAccount, SettlementInstruction
-from settlement.states import ParticipantKind, PostingKind
+from settlement.models import (
+    Execution,
+    LedgerEntry,
+    RiskVerdict,
+    SettlementAccount,
+    SettlementInstruction,
+)
+from settlement.states import ExecutionStatus, ParticipantKind, PostingKind, Rail, VerdictStatus
 
 
 def grouped(minor: int, currency: str) -> str:
@@ -37,6 +43,42 @@ def result_table(sight: Sight) -> Table:
             f"{row.efficiency_bps / 100:.2f} %",
             f"{batch.count():,}",
             format_minor(positions.aggregate(total=Sum("net_minor"))["total"] or 0, code),
+        )
+    return table
+
+
+def confirmation_table(sight: Sight) -> Table | None:
+    """Lay out per currency what the settlement engine was sent, asked and has confirmed; None without one."""
+    batch = Execution.objects.filter(batch_id=sight.operation.pk, rail=Rail.ENGINE)
+    if not batch.exists():
+        return None
+    table = Table(title="settlement engine", title_justify="left")
+    table.add_column("currency")
+    for name in ("instructions", "approved", "confirmed", "messages", "questions", "sent again", "last code"):
+        table.add_column(name, justify="right")
+    for code in (
+        batch.order_by("instruction__currency__code")
+        .values_list("instruction__currency__code", flat=True)
+        .distinct()
+    ):
+        rows = batch.filter(instruction__currency__code=code)
+        confirmed = rows.filter(status=ExecutionStatus.COMPLETED)
+        sums = rows.aggregate(sends=Sum("sends"), asks=Sum("asks"))
+        last = confirmed.exclude(confirmation_code="").order_by("-completed_at").first()
+        approved = RiskVerdict.objects.filter(
+            batch_id=sight.operation.pk,
+            status=VerdictStatus.APPROVED,
+            instruction__currency__code=code,
+        )
+        table.add_row(
+            code,
+            f"{rows.count():,}",
+            f"{approved.count():,}",
+            f"{confirmed.count():,}",
+            f"{sums['sends']:,}",
+            f"{sums['asks']:,}",
+            f"{rows.filter(sends__gt=1).count():,}",
+            last.confirmation_code if last else "",
         )
     return table
 

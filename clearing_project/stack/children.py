@@ -117,6 +117,7 @@ class Child:
 
 
 SAMPLE = Child("sample", ("manage.py", "load_sample_day", "--if-empty"), once=True)
+SIMULATED_FAULTS = "late=0.2,timeout=0.1,lost=0.1,twice=0.1"
 MIGRATE = Child("migrate", ("manage.py", "migrate", "--no-input"), once=True)
 
 
@@ -137,8 +138,38 @@ def children(site: Site) -> list[Child]:
             ("manage.py", "consume_obligations"),
             probes.log_says(site.log("intake"), "obligation consumer ready"),
         ),
+        *([_confirmations(site)] if os.environ.get("SETTLEMENT_ENGINE_URL") else []),
         _flower(site),
     ]
+
+
+def simulated(site: Site) -> list[Child]:
+    """The same with simulated engines outside, at the addresses that the environment names."""
+    settlement, risk = (
+        os.environ[name].partition("//")[2] for name in ("SETTLEMENT_ENGINE_URL", "RISK_ENGINE_URL")
+    )
+    book = str(site.log("settlement-engine").with_suffix(".jsonl"))
+    seeded = ("--seed=1", f"--faults={SIMULATED_FAULTS}")
+    return [
+        _simulator(site, "settlement", f"--address={settlement}", f"--log={book}", *seeded),
+        _simulator(site, "risk", f"--address={risk}"),
+        *children(site),
+    ]
+
+
+def _confirmations(site: Site) -> Child:
+    name = "confirmations"
+    ready = probes.log_says(site.log(name), "settlement events ready")
+    return Child(name, ("manage.py", "settlement_events"), ready)
+
+
+def _simulator(site: Site, engine: str, *arguments: str) -> Child:
+    name = f"{engine}-engine"
+    return Child(
+        name,
+        ("manage.py", f"simulate_{engine}_engine", *arguments),
+        probes.log_says(site.log(name), f"{engine} engine ready"),
+    )
 
 
 def _web(site: Site) -> Child:

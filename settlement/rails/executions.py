@@ -180,7 +180,9 @@ def hurry(engine_ids: Sequence[str], *, at: datetime) -> list[Execution]:
     found = Execution.objects.filter(settlement_id__in=[*engine_ids]) | Execution.objects.filter(pk__in=ours)
     rows = list(found.filter(rail=Rail.ENGINE).exclude(sends=0))
     Execution.objects.filter(
-        pk__in=[row.pk for row in rows], status=ExecutionStatus.EXECUTING, next_at__gt=at
+        pk__in=[row.pk for row in rows],
+        status__in=(ExecutionStatus.EXECUTING, ExecutionStatus.UNKNOWN),
+        next_at__gt=at,
     ).update(next_at=at)
     return rows
 

@@ -46,6 +46,8 @@ class Command(ClearingCommand):
         completed = _clear(console, "obligations.csv", suffix)
         console.print(tables.result_table(completed))
         console.print(watch.checkpoint_table(completed))
+        if confirmed := tables.confirmation_table(completed):
+            console.print(confirmed)
         rolled_back = _clear(console, "obligations_short.csv", suffix)
         _tell_rollback(console, rolled_back)
         console.print(tables.ledger_table())
