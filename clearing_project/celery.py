@@ -2,10 +2,11 @@
 
 import logging.config
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
+from celery.signals import beat_init, before_task_publish, setup_logging, task_postrun, task_prerun
 from django.conf import settings
 from django.db import close_old_connections
 from structlog.contextvars import clear_contextvars
@@ -32,6 +33,13 @@ def drop_dead_connections(**_: object) -> None:
 def log_as_we_do(**_: object) -> None:
     """Configure logging ourselves: Celery, asked by nobody, would add handlers and forms of its own."""
     logging.config.dictConfig(settings.LOGGING)
+
+
+@beat_init.connect
+def say_that_beat_is_ready(**_: object) -> None:
+    """Print what the stack waits for, whatever the log level."""
+    sys.stdout.write("beat ready\n")
+    sys.stdout.flush()
 
 
 @before_task_publish.connect

@@ -131,7 +131,7 @@ def children(site: Site) -> list[Child]:
         Child(
             "grpc", ("manage.py", "grpc_server"), probes.grpc_health(site.grpc_address), environment=POOLED
         ),
-        _celery(site, "beat", "beat", "--pidfile=", says="beat: Starting"),
+        _celery(site, "beat", "beat", "--pidfile=", says="beat ready"),
         Child("relay", ("manage.py", "relay"), probes.log_says(site.log("relay"), "relay ready")),
         Child(
             "intake",
