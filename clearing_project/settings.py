@@ -144,6 +144,7 @@ CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 240, 270  # below the visi
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONSUMER = "clearing_project.consumer:SteadyConsumer"  # survives the loss of Redis
 CELERY_WORKER_SEND_TASK_EVENTS = True  # Flower shows the tasks
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
