@@ -194,6 +194,18 @@ def _until(schedule: calendar.Schedule, since: date, at: datetime) -> list[calen
     return found
 
 
+def test_an_outage_that_began_while_intake_waited_leaves_no_slot_out() -> None:
+    office_hours()
+    keep(FRIDAY)
+    keep(FRIDAY + 6 * HOUR)
+
+    keep(FRIDAY + 4 * DAY + 2 * HOUR)
+
+    assert spans()[2:] == [
+        "16 09:00-16 13:00", "16 13:00-16 17:00", "17 09:00-17 13:00", "17 13:00-17 17:00…",
+    ]  # fmt: skip
+
+
 def test_a_long_outage_is_made_up_for_over_several_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clockwork, "CATCH_UP_MAX", 2)
     keep(FRIDAY)
