@@ -7,7 +7,7 @@ it, so the obligation is either out or cleared, never both.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -21,6 +21,8 @@ from clearing.windows import NoAcceptingWindow
 from clearing_project.errors import Conflict, Denied
 from clearing_project.lifecycle import move
 from settlement.models import Participant
+
+Row = TypeVar("Row", bound=Obligation | SetAside)
 
 
 class CutoffPassed(Conflict):
@@ -127,9 +129,11 @@ def release(key: UUID, *, by: Actor, reason: str, at: datetime) -> Obligation | 
     Raises:
         UnknownObligation, ObligationNotHeld, NotTheHolder
     """
-    found = _visible(key, by)
-    if isinstance(found, Obligation):
+    found = SetAside.objects.filter(key=key).first()
+    if found is None:
+        _seen(aside.find(key), by)
         raise ObligationNotHeld(str(key))
+    _seen(found, by)
     try:
         window: ClearingWindow | None = windows.enter(Region(found.region), at=at)
     except NoAcceptingWindow:
@@ -150,27 +154,36 @@ def release(key: UUID, *, by: Actor, reason: str, at: datetime) -> Obligation | 
 def _claim(key: UUID, *, by: Actor, at: datetime) -> Obligation | SetAside:
     """Find the obligation and lock it where it is; in a window with its gate passed before the cutoff."""
     for _ in range(LOOKS_MAX):
-        row = _visible(key, by)
-        if isinstance(row, SetAside):
-            locked = SetAside.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
-            if locked is not None:
-                return locked
+        place = ObligationKey.objects.filter(pk=key).first()
+        if place is None:
+            raise UnknownObligation(str(key))
+        if place.window_id is None:
+            waiting = SetAside.objects.select_related("payer", "payee", "currency")
+            row = waiting.select_for_update(of=("self",)).filter(pk=place.obligation_id).first()
+            if row is not None:
+                return _seen(row, by)
             continue
-        partitions.pass_gate(row.window.pk)
-        place = ObligationKey.objects.select_for_update().get(pk=key)
-        if place.window_id != row.window.pk:
+        # The gate before the row: to seal, the closer waits for whoever has so much as read the partition.
+        partitions.pass_gate(place.window_id)
+        # Looked at before it is locked: holding it, nobody may wait for another gate.
+        looks = (
+            ObligationKey.objects.filter(pk=key),
+            ObligationKey.objects.select_for_update().filter(pk=key),
+        )
+        if any(look.get().window_id != place.window_id for look in looks):
             continue
-        row.window.refresh_from_db()
-        if windows.is_past_cutoff(row.window, at=at):
-            raise CutoffPassed(str(key), row.window.pk)
-        return row
+        found = _seen(aside.find(key), by)
+        assert isinstance(found, Obligation), "its key is locked"
+        if windows.is_past_cutoff(found.window, at=at):
+            raise CutoffPassed(str(key), found.window.pk)
+        return found
     raise AssertionError("an obligation does not move on for ever")
 
 
-def _visible(key: UUID, by: Actor) -> Obligation | SetAside:
-    row = aside.find(key)
+def _seen(row: Row, by: Actor) -> Row:
+    """Return the row to whom it concerns."""
     if by.participant is not None and by.participant.pk not in (row.payer_id, row.payee_id):
-        raise UnknownObligation(str(key))
+        raise UnknownObligation(str(row.key))
     return row
 
 
