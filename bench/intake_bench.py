@@ -17,6 +17,8 @@ from clearing.models import ClearingWindow, Obligation, ObligationKey
 from clearing.obligations import BATCH_MAX
 
 WINDOWS_MIN = 2
+COPY_NAME = "binary COPY into an unlogged heap"
+BULK_CREATE_NAME = "bulk_create of the same rows"
 BULK_CREATE_MAX = 100_000  # a million would take minutes and say the same
 COLUMNS = (
     "window_id, id, amount_minor, key, submitted_at, payer_id, payee_id, due_date, currency_id, priority,"
@@ -47,7 +49,7 @@ def measure(size: int) -> Taken:
         if size <= BULK_CREATE_MAX:
             created.append(_bulk_create(filled[-1]))
     seconds = median(spent)
-    rows = [Row("intake, SQL path", size, seconds, "binary COPY into an unlogged heap", median(copied))]
+    rows = [Row("intake, SQL path", size, seconds, COPY_NAME, median(copied))]
     if created:
         limit, note = 1 / 8, "goal: 8 times as fast; bulk_create gets the rows checked and looked up"
         rows.append(
@@ -55,13 +57,33 @@ def measure(size: int) -> Taken:
                 "intake, SQL path",
                 size,
                 seconds,
-                "bulk_create of the same rows",
+                BULK_CREATE_NAME,
                 median(created),
                 limit,
                 note,
             )
         )
     return Taken(rows, filled)
+
+
+def beside_floors(rows: list[Row]) -> list[Row]:
+    """Return what doors took, by size, beside the bare COPY and ``bulk_create`` of as many rows."""
+    beside: list[Row] = []
+    for size in sorted({row.size for row in rows}):
+        window = community.open_window()
+        for batch in community.day(size).batches():
+            community.submit(batch)
+        window = windows.close(window, at=timezone.now(), reason="benchmark")
+        floors = {COPY_NAME: median(bare_copy(window) for _ in range(max(times_for(size), WINDOWS_MIN)))}
+        if size <= BULK_CREATE_MAX:
+            floors[BULK_CREATE_NAME] = _bulk_create(window)
+        beside.extend(
+            Row(row.name, size, row.seconds, name, seconds)
+            for row in rows
+            if row.size == size
+            for name, seconds in floors.items()
+        )
+    return beside
 
 
 def bare_copy(window: ClearingWindow) -> float:

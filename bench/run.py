@@ -50,6 +50,7 @@ class Run:
         if "doors" in parts:
             rows = doors_bench.measure(site.of(self.directory), self.directory, self.sizes)
             rows += nats_bench.measure(site.of(self.directory), self.sizes)
+            rows += intake_bench.beside_floors([row for row in rows if row.unit == "s"])
             self._show("doors", "intake through the doors", rows)
         more = {
             "at": self.started_at.isoformat(),
