@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from unfold.decorators import action
 
 from clearing import queries
-from clearing.admin import detail, steering
+from clearing.admin import detail, opening, steering
 from clearing.models import ClearingWindow, WindowEvent, WindowMetrics
 from settlement.admin.base import (
     ChangeList,
@@ -62,6 +63,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     search_fields = ("=id",)
     search_help_text = "A window's number"
     actions = tuple(verb.name for verb in steering.VERBS)
+    actions_list = ("open_window",)
     change_form_template = "clearing/window.html"
     fields = (
         "region",
@@ -104,6 +106,11 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     def has_steer_permission(self, request: HttpRequest) -> bool:
         """Whoever may *change* windows may steer them; their rows stay the engine's."""
         return request.user.has_perm(steering.PERMISSION)
+
+    @action(description="Open a window …", url_path="open", permissions=["steer"])  # type: ignore[untyped-decorator]
+    def open_window(self, request: HttpRequest) -> HttpResponse:
+        """Open a window in a region that has none."""
+        return opening.respond(self, request)
 
     @admin.action(description="Force close …", permissions=["steer"])
     def force_close(self, request: HttpRequest, queryset: QuerySet[ClearingWindow]) -> HttpResponse:

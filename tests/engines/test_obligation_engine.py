@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 from pytest_django.fixtures import Settings
 
-from clearing import clockwork, emergency, metrics, operations, pipeline, pull, steps, windows
+from clearing import clockwork, emergency, metrics, operations, pipeline, pull, steps, tasks, windows
 from clearing.engine import crosscheck, pulls
 from clearing.engine.crosscheck import NettingDiffers
 from clearing.engine.pulls import PullOver, PullPending
@@ -112,6 +112,19 @@ def test_the_clock_closes_a_window_only_when_its_pull_is_complete(engine: Obliga
     assert waits == WindowStatus.CLOSING
     assert "deltran_clearing_oldest_pull_age_seconds 0.0" not in waited
     assert windows.get(window.pk).status == WindowStatus.COMPLETED
+
+
+def test_the_worker_pulls_closes_and_starts_clearing_in_one_go(engine: ObligationEngine) -> None:
+    factories.circle()
+    engine.give(day())
+    window = closing()
+
+    tasks.pull.apply(args=(window.pk,), throw=True)
+    tasks.pull.apply(args=(window.pk,), throw=True)
+
+    assert windows.get(window.pk).status == WindowStatus.PROCESSING
+    assert len(stored(window)) == 10
+    assert engine.streams == [(window.pk, 0)]
 
 
 @pytest.mark.parametrize("fault", ["cut", "twice", "late", "again"])

@@ -95,6 +95,33 @@ def test_an_emergency_closes_and_starts_a_run_with_the_reason(
     assert "(illegal_move)" in messages(ask(operator, "emergency", opened, reason=REASON))[0]
 
 
+def test_a_window_is_opened_by_hand_once_and_logged(operator: Client) -> None:
+    page = reverse("admin:clearing_clearingwindow_open_window")
+    asked = {"region": "Americas", "reason": REASON, "emergency_mode": "on"}
+
+    assert 'name="reason"' in operator.get(page).content.decode()
+    assert "Say why" in operator.post(page, {**asked, "reason": " "}).content.decode()
+    answer = operator.post(page, asked, follow=True)
+    again = operator.post(page, asked, follow=True)
+
+    window = ClearingWindow.objects.get(region="Americas")
+    assert (window.status, window.emergency_mode) == ("Open", True)
+    assert "is open until" in messages(answer)[0]
+    assert "(window_already_open)" in messages(again)[0]
+    assert log() == [("olivia", str(window.pk), f"Open a window. Reason: {REASON}")]
+    assert "Open a window" in operator.get(reverse(LIST)).content.decode()
+
+
+def test_who_only_looks_opens_no_window(db: None) -> None:
+    viewer = client(staff("vera", "view_clearingwindow"))
+    page = reverse("admin:clearing_clearingwindow_open_window")
+
+    refused = viewer.post(page, {"region": "Americas", "reason": REASON})
+
+    assert refused.status_code in (302, 403)
+    assert not ClearingWindow.objects.exists()
+
+
 def test_process_starts_a_run_with_the_reason(operator: Client, db: None) -> None:
     factories.circle()
     window = factories.closed(*factories.story(factories.DAY))
