@@ -8,10 +8,14 @@ in pyproject.toml, where pytest-django would load it first.
 import atexit
 import os
 import signal
+from collections.abc import Iterator
+from typing import TypeGuard
 
 import django
 import pytest
 from django.conf import settings
+from django.db import connection
+from pytest_django.plugin import blocking_manager_key
 
 from tests.servers import Servers
 
@@ -29,15 +33,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Give every test that commits the reference data back: currencies, the agent, schedules.
 
-    One that did not ask for it would leave the tables flushed and half refilled to those behind it.
+    One that did not ask for it would find the tables flushed by those before it.
     """
     for item in items:
-        if not isinstance(item, pytest.Function):
-            continue
-        mark = item.get_closest_marker("django_db")
-        commits = "transactional_db" in item.fixturenames or (mark and mark.kwargs.get("transaction"))
-        if commits and "django_db_serialized_rollback" not in item.fixturenames:
+        if _commits(item) and "django_db_serialized_rollback" not in item.fixturenames:
             item.fixturenames.append("django_db_serialized_rollback")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Give the reference data back to a test that does not commit, where it follows one that flushed."""
+    yield
+    if _commits(item) and nextitem is not None and not _commits(nextitem):
+        with item.config.stash[blocking_manager_key].unblock():
+            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
+
+
+def _commits(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    if not isinstance(item, pytest.Function):
+        return False
+    mark = item.get_closest_marker("django_db")
+    return "transactional_db" in item.fixturenames or bool(mark and mark.kwargs.get("transaction"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,6 @@
 """The chaos driver in a process of its own, with servers of its own that it may kill."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -39,7 +40,8 @@ class Player:
     def stop(self) -> None:
         """Let the driver stop its cluster; it does so at the end of its input, also when we are killed."""
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it has ended; a test said so
+                self._process.stdin.close()
             self._process.wait(STOP_SECONDS)
 
     def _start(self) -> subprocess.Popen[str]:
