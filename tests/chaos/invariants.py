@@ -24,7 +24,12 @@ OF_OPERATION = (
     "clearing_multilateralposition",
     "clearing_bilateralposition",
 )
-OF_BATCH = ("settlement_settlementinstruction", "settlement_reservation")
+OF_BATCH = (
+    "settlement_settlementinstruction",
+    "settlement_reservation",
+    "settlement_execution",
+    "settlement_riskverdict",
+)
 
 _RUN = "operation.operation_type = 'WindowClearing'"
 _LEFT = " UNION ALL ".join(
@@ -146,6 +151,22 @@ ALWAYS = {
         FULL JOIN (SELECT id FROM settlement_posting WHERE kind = 'Settlement') posting
           ON posting.id = instruction.id
         WHERE (instruction.status = 'Completed') IS DISTINCT FROM (posting.id IS NOT NULL)
+    """,
+    "an instruction that an engine executes has other standing than its executions": """
+        SELECT instruction.id, instruction.status, array_agg(execution.status ORDER BY attempt)
+        FROM settlement_settlementinstruction instruction
+        JOIN settlement_execution execution ON execution.instruction_id = instruction.id
+        GROUP BY instruction.id
+        HAVING (instruction.status = 'Completed') <> bool_or(execution.status = 'Completed')
+            OR (instruction.status = 'Failed') <> bool_and(execution.status = 'Failed')
+            OR (instruction.status = 'Pending' AND bool_or(execution.sends > 0))
+            OR count(*) FILTER (WHERE execution.status = 'Completed') > 1
+    """,
+    "an instruction was sent or settled that risk has not approved": """
+        SELECT instruction.id, instruction.status, verdict.status
+        FROM settlement_settlementinstruction instruction
+        JOIN settlement_riskverdict verdict ON verdict.instruction_id = instruction.id
+        WHERE instruction.status <> 'Pending' AND verdict.status <> 'Approved'
     """,
     "an instruction moved another amount, or moved twice": """
         SELECT instruction.id FROM settlement_settlementinstruction instruction

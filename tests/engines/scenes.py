@@ -72,3 +72,11 @@ def assert_settled_once(engine: Engine, operation: AtomicOperation) -> None:
     executed = sum(row.amount_minor for row in batch)
     credits_ = LedgerEntry.objects.filter(posting__reference=str(operation.pk), amount_minor__gt=0)
     assert sum(entry.amount_minor for entry in credits_) == executed
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, list(Execution.objects.values())
+        time.sleep(0.02)

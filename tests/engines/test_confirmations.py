@@ -1,8 +1,7 @@
 """Listening to the settlement engine: confirmations are taken as they come, over a broken stream, too."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +16,15 @@ from clearing_project.stack.children import Site, children, simulated
 from settlement.models import Execution
 from settlement.states import ExecutionStatus
 from tests.engines.conftest import Engine
-from tests.engines.scenes import AT, PATIENCE_SECONDS, assert_settled_once, committed, one_in_currency, status
+from tests.engines.scenes import (
+    AT,
+    PATIENCE_SECONDS,
+    assert_settled_once,
+    committed,
+    one_in_currency,
+    status,
+    until,
+)
 
 committing = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -39,14 +46,6 @@ def listening() -> Iterator[None]:
     stop.set()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, list(Execution.objects.values())
-        time.sleep(0.02)
 
 
 @committing
