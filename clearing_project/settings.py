@@ -128,7 +128,17 @@ REDIS_TRANSPORT = {
 }
 CELERY_BROKER_URL = BROKER_URL
 CELERY_RESULT_BACKEND = REDIS_URL
-CELERY_BROKER_TRANSPORT_OPTIONS = REDIS_TRANSPORT if BROKER_URL.startswith("redis") else {}
+if BROKER_URL.startswith(("amqp", "pyamqp")):
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"confirm_publish": True}  # sent means stored
+    CELERY_BROKER_HEARTBEAT = 20
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = (
+        "quorum"  # survives the loss of a node; Celery then leaves out global QoS
+    )
+    CELERY_TASK_DEFAULT_EXCHANGE = "clearing"
+    CELERY_TASK_DEFAULT_EXCHANGE_TYPE = "topic"  # retries with a delay wait at the broker, not in a worker
+    CELERY_TASK_DEFAULT_ROUTING_KEY = "clearing"
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = REDIS_TRANSPORT
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"retry_policy": {"timeout": 5.0}}
 CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # else an outage at the end of a step fires the errback
 CELERY_RESULT_EXPIRES = timedelta(days=2)  # far longer than a run: a chord with expired results hangs
