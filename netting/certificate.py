@@ -4,9 +4,8 @@ The independent checker: is a netting result correct and the best there is? Prov
 It shares no code with what it checks and solves nothing: it only adds up. Over files, exit 0 if proven,
 else 1: ``python -m netting.certificate OBLIGATIONS.csv RESULT.json``.
 
-The bound is one no result can go below, whatever the potentials p: in conservative mode the sum of amount
-x min(weight, p(payee) - p(payer)); in multilateral mode the sum of the nets with p = 1; in bilateral mode
-the differences of pairs; in gross mode the gross.
+The bound, below which no result goes whatever the potentials p: conservative, the sum of amount x min(weight,
+p(payee) - p(payer)); multilateral, of nets with p = 1; bilateral, of the pairs' differences; gross, of all.
 """
 
 import csv
@@ -23,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from netting.money import EXPONENTS
+
+ONE = np.ones(1, np.int64)  # a weight for all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
         left: what is still owed per pair; zero in multilateral mode. net: per participant.
     """
     payer, payee, amounts = pairs[:3]
-    weights = pairs[3] if len(pairs) > 3 and claim.mode == "conservative" else 1
+    weights = pairs[3] if len(pairs) > 3 and claim.mode == "conservative" else ONE
     prices = len(names) if claim.mode in ("conservative", "multilateral") else 0
     if len({len(left), *map(len, pairs)}) > 1 or (len(net), len(claim.potentials)) != (len(names), prices):
         return ["the parts of the result differ in length"]
@@ -57,7 +58,7 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
         return ["the input is not the one that was certified"]
     if _sha(f"netting result {claim.mode}", names, (net, left)) != claim.result_digest:
         return ["the result is not the one that was certified"]
-    if np.min(left, initial=0) < 0 or np.min(amounts - left, initial=0) < 0:
+    if left.min(initial=0) < 0 or (amounts - left).min(initial=0) < 0:
         return ["an obligation grew or flipped"]
     if _sum(amounts) >= 2**63 or np.any(claim.potentials > 2**61) or np.any(claim.potentials < -(2**61)):
         return ["the figures leave the range that can be checked"]
@@ -93,11 +94,11 @@ def _bound(claim: Certificate, pairs: Sequence[Any], weights: Any, net: Any) -> 
     return _sum(amounts)
 
 
-def _sum(amounts: Any, factors: Any = 1) -> int:
+def _sum(amounts: Any, factors: Any = ONE) -> int:
     """Add up, exactly: where 64 bits might not do, with Python's integers."""
-    largest = np.max(np.abs(amounts), initial=0).item() * np.max(np.abs(factors), initial=0).item()
-    if largest * len(amounts) < 2**63:
-        return int((amounts * factors).sum())
+    largest = [max(int(each.max(initial=0)), -int(each.min(initial=0))) for each in (amounts, factors)]
+    if largest[0] * largest[1] * len(amounts) < 2**63:
+        return int(np.dot(amounts, factors) if len(factors) == len(amounts) else amounts.sum() * factors[0])
     return sum(map(int.__mul__, amounts.tolist(), np.broadcast_to(factors, amounts.shape).tolist()))
 
 
@@ -122,16 +123,15 @@ def check_part(part: dict[str, Any], rows: list[dict[str, str]]) -> list[str]:
         paid.subtract({row["payer"]: int(Decimal(row["amount"]) * unit)})
     nets = {row["participant"]: int(Decimal(row["net"]) * unit) for row in part["positions"]}
     arcs, names = sorted(owed), sorted({name for arc in owed for name in arc[:2]})
-    kept = Counter[tuple[str, str, int]]()
-    for arc in reversed(arcs):  # of a pair the heaviest is set off first: the lightest is left
-        kept[arc] = min(owed[arc], left[arc[:2]])
-        left[arc[:2]] -= kept[arc]
+    place, table = {name: number for number, name in enumerate(names)}, []
+    for p, q, weight in reversed(arcs):  # of a pair the heaviest is set off first: the lightest is left
+        kept = min(owed[p, q, weight], left[p, q])
+        left[p, q] -= kept
+        table.append((place[p], place[q], owed[p, q, weight], -weight, kept))
     strangers = any(left.values()) or nets.keys() - {*names} or paid.keys() - {*names, "AGENT"}
     if strangers or any(paid[name] != nets.get(name, 0) for name in names):
         return ["the transfers, positions or residual are not of these obligations"]
-    place = {name: number for number, name in enumerate(names)}
-    table = [(place[p], place[q], owed[p, q, w], -w, kept[p, q, w]) for p, q, w in arcs]
-    columns = list(np.array(table, np.int64).reshape(-1, 5).T)
+    columns = list(np.array(table[::-1], np.int64).reshape(-1, 5).T)
     net = np.array([nets.get(name, 0) for name in names], np.int64)
     prices = np.array([claim["potentials"][name] for name in names if claim["potentials"]], np.int64)
     claim |= {"potentials": prices} | {key: int(Decimal(claim[key]) * unit) for key in ("primal", "dual")}

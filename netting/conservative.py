@@ -42,8 +42,9 @@ def circulation(pairs: Pairs, labels: Ints) -> Ints:
     Raises:
         SolverFailed: the solver found no optimum; does not happen for input ``Pairs`` accepts.
     """
-    inner = labels[pairs.payer] == labels[pairs.payee]
-    if len(pairs) and inner.all():
+    whole = int(labels.max(initial=0)) == 0
+    inner = np.ones(len(pairs), np.bool_) if whole else labels[pairs.payer] == labels[pairs.payee]
+    if len(pairs) and (whole or inner.all()):
         return _solve(pairs.payer, pairs.payee, pairs.gross_minor, pairs.weights)
     set_off = np.zeros(len(pairs), np.int64)
     if inner.any():
@@ -58,9 +59,11 @@ def components(pairs: Pairs) -> Ints:
     participants = len(pairs.ids)
     starts = np.searchsorted(pairs.payer, np.arange(participants + 1))
     graph = csr_array(
-        (np.ones(len(pairs), np.int8), pairs.payee.astype(np.int32), starts.astype(np.int32)),
+        (np.ones(len(pairs)), pairs.payee.astype(np.int32), starts.astype(np.int32)),
         shape=(participants, participants),
     )
+    if pairs.weights is not None:
+        graph.sum_duplicates()  # SciPy's search never ends on parallel arcs
     _, labels = connected_components(graph, directed=True, connection="strong")
     return np.asarray(labels, np.int64)
 

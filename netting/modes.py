@@ -29,6 +29,7 @@ class Outcome:
     Attributes:
         left: per pair of ``pairs``, what still moves from payer to payee; zero throughout in
             multilateral mode, where the net positions move instead.
+        names: the participants as digests spell them.
         positions: one per participant, zeros included; the same in every mode.
     """
 
@@ -37,6 +38,7 @@ class Outcome:
     left: Ints
     positions: Positions
     certificate: Certificate
+    names: Sequence[str]
 
     @property
     def residual(self) -> Flows:
@@ -59,8 +61,7 @@ class Outcome:
 
     def faults(self) -> list[str]:
         """Ask the independent checker; an empty list means the result is proven."""
-        columns = input_columns(self.pairs)
-        return verify(self.certificate, participant_names(self.pairs), columns, self.left, self.positions.net)
+        return verify(self.certificate, self.names, input_columns(self.pairs), self.left, self.positions.net)
 
 
 def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
@@ -84,22 +85,23 @@ def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
         set_off = bilateral.set_off(pairs) if mode is Mode.BILATERAL else np.zeros(len(pairs), np.int64)
         left, prices = pairs.gross_minor - set_off, np.empty(0, np.int64)
         primal = dual = exact_sum(left)
+    names = participant_names(pairs)
     certificate = Certificate(
         mode=mode.value,
         solver=solver,
         version=version,
-        input_digest=_digest("input", pairs, input_columns(pairs)),
-        result_digest=_digest(f"result {mode.value}", pairs, (positions.net, left)),
+        input_digest=_digest("input", names, input_columns(pairs)),
+        result_digest=_digest(f"result {mode.value}", names, (positions.net, left)),
         primal=primal,
         dual=dual,
         potentials=prices,
     )
-    return Outcome(mode, pairs, left, positions, certificate)
+    return Outcome(mode, pairs, left, positions, certificate, names)
 
 
-def participant_names(pairs: Pairs) -> list[str]:
+def participant_names(pairs: Pairs) -> Sequence[str]:
     """Return the participants as digests spell them: their names, or their ids in decimal."""
-    return list(pairs.names) if pairs.names is not None else list(map(str, pairs.ids.tolist()))
+    return pairs.names if pairs.names is not None else tuple(map(str, pairs.ids.tolist()))
 
 
 def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int, int]:
@@ -110,16 +112,16 @@ def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int, int]:
     left = pairs.gross_minor - set_off
     weights = 1 if pairs.weights is None else pairs.weights
     worth = np.minimum(weights, prices[pairs.payee] - prices[pairs.payer])
-    return left, prices, _dot(left, pairs.weights), _dot(pairs.gross_minor, worth)
+    return left, prices, _dot(left, weights, pairs.gross), _dot(pairs.gross_minor, worth, pairs.gross)
 
 
-def _dot(amounts: Ints, factors: Ints | None) -> int:
-    """Return the sum of amount x factor, exact: beyond 64 bits equal factors are added up first."""
-    if factors is None or len(amounts) == 0:
-        return exact_sum(amounts)
-    if max(int(factors.max()), -int(factors.min())) * exact_sum(amounts) <= INT64_MAX:
+def _dot(amounts: Ints, factors: Ints | int, gross: int) -> int:
+    """Return the sum of amount x factor, exact at any size; the amounts add up to *gross* at most."""
+    if isinstance(factors, int):
+        return int(amounts.sum()) * factors
+    if max(int(factors.max(initial=0)), -int(factors.min(initial=0))) * gross <= INT64_MAX:
         return int(np.dot(amounts, factors))
-    return sum(factor * exact_sum(amounts[factors == factor]) for factor in np.unique(factors).tolist())
+    return sum(map(int.__mul__, amounts.tolist(), factors.tolist()))
 
 
 def input_columns(pairs: Pairs) -> Sequence[Ints]:
@@ -128,14 +130,13 @@ def input_columns(pairs: Pairs) -> Sequence[Ints]:
     return columns if pairs.weights is None else (*columns, pairs.weights)
 
 
-def _digest(title: str, pairs: Pairs, columns: Sequence[Ints]) -> str:
+def _digest(title: str, names: Sequence[str], columns: Sequence[Ints]) -> str:
     """
     Return the SHA-256 over a title line, a line per participant, an empty line, and the columns.
 
     Columns are signed 64-bit little-endian integers, one column after another in canonical order.
     """
-    lines = [f"netting {title}", *participant_names(pairs), "", ""]
-    digest = hashlib.sha256("\n".join(lines).encode())
+    digest = hashlib.sha256("\n".join((f"netting {title}", *names, "", "")).encode())
     for column in columns:
         digest.update(np.ascontiguousarray(column, "<i8").data)
     return digest.hexdigest()

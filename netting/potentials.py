@@ -7,6 +7,7 @@ Potentials for which that sum equals what was set off prove it the most there is
 """
 
 from collections import deque
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from netting.model import Ints, Mask, Pairs
 
+SWEEPS_MAX: Final = 16
 PASSES_MAX: Final = 200
 
 
@@ -29,21 +31,21 @@ def of_circulation(pairs: Pairs, set_off: Ints, components: Ints) -> Ints:
         components: per participant, numbered so that obligations between two lead from the higher to
             the lower (or, throughout, the other way).
     """
-    inner = components[pairs.payer] == components[pairs.payee]
-    whole = bool(inner.all())
     left, used = set_off < pairs.gross_minor, set_off > 0
-    weights = np.ones(len(pairs), np.int64) if pairs.weights is None else pairs.weights
+    weights = 1 if pairs.weights is None else pairs.weights
+    whole = int(components.max(initial=0)) == 0
+    inner = None if whole else components[pairs.payer] == components[pairs.payee]
     labels = longest_paths(
         pairs.payer,
         pairs.payee,
         weights=weights,
-        left=left if whole else inner & left,
+        left=left if inner is None else inner & left,
         used=used,
         participants=len(pairs.ids),
     )
-    if whole:
+    if inner is None or inner.all():
         return labels
-    step = int(labels.max()) + int(weights.max())
+    step = int(labels.max()) + int(np.max(weights))
     across = components[pairs.payee[~inner]] - components[pairs.payer[~inner]]
     rank = components if across.min() > 0 else components.max() - components
     assert np.all(across > 0) or np.all(across < 0), "components are not in topological order"
@@ -51,32 +53,39 @@ def of_circulation(pairs: Pairs, set_off: Ints, components: Ints) -> Ints:
 
 
 def longest_paths(
-    tails: Ints, heads: Ints, *, weights: Ints, left: Mask, used: Mask, participants: int
+    tails: Ints, heads: Ints, *, weights: Ints | int, left: Mask, used: Mask, participants: int
 ) -> Ints:
     """
-    Raise labels from zero until no arc is violated; only what changed is looked at again.
+    Raise labels from zero until no arc is violated: the least labels there are, in whatever order they rise.
 
     Args:
+        weights: per arc, or one for all.
         left: arcs with room for more flow: the head's label must reach the tail's plus the weight.
         used: arcs with flow: the tail's label must reach the head's less the weight.
 
-    A few dozen passes over arrays do, unless paths are very long: then arc by arc, sources first, where a
-    path of any length takes one pass. The flow must be optimal, or no labels exist. O(n m) at worst.
+    A few sweeps over all arcs do on most networks. Then only what changed is looked at again; and if paths
+    are very long, arc by arc, sources first, where a path of any length takes one pass. The flow must be
+    optimal, or no labels exist. O(n m) at worst.
     """
-    forward = _Arcs(tails[left], heads[left], weights[left], participants)
-    backward = _Arcs(heads[used], tails[used], -weights[used], participants)
     labels = np.zeros(participants, np.int64)
+    forward, backward = np.flatnonzero(left), np.flatnonzero(used)
+    ups = _Arcs(tails[forward], heads[forward], _of(weights, forward), participants)
+    downs = _Arcs(heads[backward], tails[backward], _of(weights, backward, sign=-1), participants)
+    for _ in range(SWEEPS_MAX):
+        raised = ups.sweep(labels)
+        if not downs.sweep(labels) and not raised:
+            return labels
     changed = np.arange(participants)
     for _ in range(PASSES_MAX):
-        heads_up, raised_up = forward.relax(changed, labels)
-        heads_down, raised_down = backward.relax(changed, labels)
+        heads_up, raised_up = ups.relax(changed, labels)
+        heads_down, raised_down = downs.relax(changed, labels)
         reached = np.concatenate((heads_up, heads_down))
         if len(reached) == 0:
             return labels
         before = labels.copy()
         np.maximum.at(labels, reached, np.concatenate((raised_up, raised_down)))
         changed = np.flatnonzero(labels != before)
-    return _one_by_one(forward, backward, participants)
+    return _one_by_one(ups, downs, participants)
 
 
 def _one_by_one(forward: "_Arcs", backward: "_Arcs", participants: int) -> Ints:
@@ -85,9 +94,9 @@ def _one_by_one(forward: "_Arcs", backward: "_Arcs", participants: int) -> Ints:
 
     Left arcs of positive weight form no circle; those that do, of weight zero, are left to the second part.
     """
-    ups, downs = forward.by_tail(), backward.by_tail()
+    ups, downs = forward.lists(), backward.lists()
     labels = [0] * participants
-    waits = np.bincount(forward.heads, minlength=participants).tolist()
+    waits = np.bincount(forward.ends, minlength=participants).tolist()
     order = [who for who, count in enumerate(waits) if count == 0]
     for who in order:
         for head, gain in ups[who]:
@@ -113,33 +122,63 @@ def _one_by_one(forward: "_Arcs", backward: "_Arcs", participants: int) -> Ints:
 
 
 class _Arcs:
-    """Arcs held sorted by their start, so that those of a few participants are found without a scan."""
+    """Arcs from start to end, and what each adds to its start's label."""
 
-    def __init__(self, tails: Ints, heads: Ints, gains: Ints, participants: int) -> None:
-        if np.any(tails[1:] < tails[:-1]):
-            order = _by_place(tails, participants)
-            tails, heads, gains = tails[order], heads[order], gains[order]
-        self.heads, self.gains, self.tails = heads, gains, tails
-        self.starts = np.searchsorted(tails, np.arange(participants + 1))
+    def __init__(self, starts: Ints, ends: Ints, gains: Ints | int, participants: int) -> None:
+        self.starts, self.ends, self.gains, self.participants = starts, ends, gains, participants
+        steps = ends[1:] - ends[:-1]
+        self.in_order = len(starts) > 0 and int(steps.min(initial=0)) == 0
+        if self.in_order:  # the arcs of one end stand together
+            self.begin = np.concatenate(([0], np.flatnonzero(steps) + 1))
+            self.distinct_ends = ends[self.begin]
 
-    def by_tail(self) -> list[list[tuple[int, int]]]:
-        """Return (head, gain) of each participant's arcs."""
-        arcs = list(zip(self.heads.tolist(), self.gains.tolist(), strict=True))
-        starts = self.starts.tolist()
-        return [arcs[start:end] for start, end in pairwise(starts)]
+    @cached_property
+    def by_start(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Starts, ends and gains sorted by start, and where the arcs of each participant begin."""
+        starts, ends = self.starts, self.ends
+        gains = np.broadcast_to(np.asarray(self.gains, np.int64), starts.shape)
+        if np.any(starts[1:] < starts[:-1]):
+            order = _by_place(starts, self.participants)
+            starts, ends, gains = starts[order], ends[order], gains[order]
+        return starts, ends, gains, np.searchsorted(starts, np.arange(self.participants + 1))
+
+    def sweep(self, labels: Ints) -> bool:
+        """Raise the labels of all ends by all arcs at once; tell whether any rose."""
+        asked = labels.take(self.starts)
+        asked += self.gains
+        if not self.in_order:
+            before = labels.copy()
+            np.maximum.at(labels, self.ends, asked)
+            return bool((labels != before).any())
+        asked = np.maximum.reduceat(asked, self.begin)
+        now = labels.take(self.distinct_ends)
+        rises = bool((asked > now).any())
+        if rises:
+            labels[self.distinct_ends] = np.maximum(asked, now)
+        return rises
+
+    def lists(self) -> list[list[tuple[int, int]]]:
+        """Return (end, gain) of each participant's arcs."""
+        _, ends, gains, begin = self.by_start
+        arcs = list(zip(ends.tolist(), gains.tolist(), strict=True))
+        return [arcs[first:last] for first, last in pairwise(begin.tolist())]
 
     def relax(self, changed: Ints, labels: Ints) -> tuple[Ints, Ints]:
-        """Return heads that arcs out of *changed* would raise, and to what."""
-        if len(changed) * 4 >= len(labels):
-            tails, heads, gains = self.tails, self.heads, self.gains
-        else:
-            lengths = self.starts[changed + 1] - self.starts[changed]
-            ends = np.cumsum(lengths)
-            arcs = np.arange(ends[-1]) + np.repeat(self.starts[changed] - ends + lengths, lengths)
-            tails, heads, gains = self.tails[arcs], self.heads[arcs], self.gains[arcs]
-        raised = labels[tails] + gains
-        better = raised > labels[heads]
-        return heads[better], raised[better]
+        """Return ends that arcs out of *changed* would raise, and to what."""
+        starts, ends, gains, begin = self.by_start
+        if len(changed) * 4 < len(labels):
+            lengths = begin[changed + 1] - begin[changed]
+            stops = np.cumsum(lengths)
+            arcs = np.arange(stops[-1]) + np.repeat(begin[changed] - stops + lengths, lengths)
+            starts, ends, gains = starts[arcs], ends[arcs], gains[arcs]
+        raised = labels[starts] + gains
+        better = raised > labels[ends]
+        return ends[better], raised[better]
+
+
+def _of(weights: Ints | int, rows: Ints, *, sign: int = 1) -> Ints | int:
+    """Return the weights of some rows; one for all stays one for all."""
+    return sign * weights if isinstance(weights, int) else sign * weights[rows]
 
 
 def _by_place(places: Ints, participants: int) -> Ints:

@@ -41,7 +41,8 @@ def liquidity(
     Choose what settles, each currency on its own, and return the figures of the whole file.
 
     ``value`` and ``bound`` are empty where the file holds several currencies, whose amounts do not
-    add; ``by_currency`` has them. References come in order of the file.
+    add; ``by_currency`` has them, and ``ratio`` is that of the currency furthest from its bound, or by count,
+    which does add, that of the whole file. References come in order of the file.
     """
     rows: list[tuple[int, str, bool]] = []
     closing = dict(balances)
@@ -54,15 +55,19 @@ def liquidity(
         closing |= {(name, currency): amount for name, amount in zip(names, left, strict=True)}
         parts.append(_settled(settlement, currency))
     rows.sort()
-    alone = parts[0] if len(parts) == 1 else {"value": "", "bound": "", "ratio": None}
+    alone = parts[0] if len(parts) == 1 else {"value": "", "bound": ""}
+    count, count_bound = (sum(part[name] for part in parts) for name in ("count", "count_bound"))
+    ratio = min((part["ratio"] for part in parts), default=1.0)
+    if order is Order.COUNT and count_bound:
+        ratio = count / count_bound
     return {
         "settled": [reference for _, reference, moves in rows if moves],
         "queued": [reference for _, reference, moves in rows if not moves],
         "value": alone["value"],
-        "count": sum(part["count"] for part in parts),
+        "count": count,
         "bound": alone["bound"],
-        "count_bound": sum(part["count_bound"] for part in parts),
-        "ratio": alone["ratio"],
+        "count_bound": count_bound,
+        "ratio": ratio,
         "exact": all(part["exact"] for part in parts),
         "order": order.value,
         "closing": [

@@ -107,6 +107,10 @@ def test_the_sample_day_settles_within_its_balances(order: str, capsys: pytest.C
 
     assert len(found["settled"]) == found["count"] <= found["count_bound"]
     assert found["value"] == found["bound"] == ""
+    parts = found["by_currency"]
+    assert all(0 <= part["ratio"] <= 1 and part["bound"] for part in parts)
+    least = min(part["ratio"] for part in parts)
+    assert found["ratio"] == (found["count"] / found["count_bound"] if order == "count" else least)
     assert all(not row["balance"].startswith("-") for row in found["closing"])
     assert len(found["settled"]) + len(found["queued"]) == len((file).read_text().splitlines()) - 1
 

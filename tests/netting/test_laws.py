@@ -123,13 +123,20 @@ def test_law_4_holds_with_weights(obligations: list[Row], data: st.DataObject) -
 
 @LAW
 @given(networks, st.lists(st.integers(0, 30), min_size=7, max_size=7))
-def test_law_4_holds_when_prices_are_found_arc_by_arc(obligations: list[Row], balances: list[int]) -> None:
-    with patch.object(potentials, "PASSES_MAX", 0):
-        outcome = modes.net(pairs_of(obligations), mode=Mode.CONSERVATIVE)
-        settlement = liquidity.settle(Queue.of(*columns(obligations), balances=balances), order="fifo")
+def test_law_4_holds_whichever_way_prices_are_found(obligations: list[Row], balances: list[int]) -> None:
+    found = []
+    for sweeps, passes in ((16, 200), (1, 200), (0, 200), (0, 0)):
+        with (
+            patch.object(potentials, "SWEEPS_MAX", sweeps),
+            patch.object(potentials, "PASSES_MAX", passes),
+        ):
+            outcome = modes.net(pairs_of(obligations), mode=Mode.CONSERVATIVE)
+            settlement = liquidity.settle(Queue.of(*columns(obligations), balances=balances), order="fifo")
+        assert outcome.faults() == []
+        assert settlement.value <= settlement.value_bound
+        found.append((outcome.certificate.potentials.tolist(), settlement.value_bound))
 
-    assert outcome.faults() == []
-    assert settlement.value <= settlement.value_bound
+    assert found == found[:1] * 4
 
 
 @LAW
