@@ -1,5 +1,15 @@
 """The operators' door: every table shown, windows steered through the same verbs as every other door."""
 
-from clearing.admin import access, beat, netting, obligations, operations, pulls, schedules, windows
+from clearing.admin import access, beat, limits, netting, obligations, operations, pulls, schedules, windows
 
-__all__ = ["access", "beat", "netting", "obligations", "operations", "pulls", "schedules", "windows"]
+__all__ = [
+    "access",
+    "beat",
+    "limits",
+    "netting",
+    "obligations",
+    "operations",
+    "pulls",
+    "schedules",
+    "windows",
+]

@@ -43,6 +43,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("Participants", "settlement_participant", "groups"),
             ("Currencies", "settlement_currency", "payments"),
+            ("Limits", "clearing_limit", "vertical_align_top"),
+            ("Limit changes", "clearing_limitchange", "history_edu"),
             ("Region schedules", "clearing_regionschedule", "calendar_month"),
             ("Holiday calendars", "clearing_calendaryear", "event_busy"),
             ("Special days", "clearing_specialday", "event_note"),

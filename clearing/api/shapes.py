@@ -1,6 +1,6 @@
 """Rows as the structures of ``wire``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -270,10 +270,24 @@ def participant(row: settlement.Participant) -> wire.Participant:
 
 
 def participant_detail(
-    row: settlement.Participant, accounts: Sequence[settlement.SettlementAccount]
+    row: settlement.Participant,
+    accounts: Iterable[settlement.SettlementAccount],
+    limits: Iterable[models.Limit],
 ) -> wire.ParticipantDetail:
-    """Show a participant with its accounts."""
-    return wire.ParticipantDetail(**_participant(row), accounts=[account(each) for each in accounts])
+    """Show a participant with its accounts and limits."""
+    return wire.ParticipantDetail(
+        **_participant(row),
+        accounts=[account(each) for each in accounts],
+        limits=[_limit(each) for each in limits],
+    )
+
+
+def _limit(row: models.Limit) -> wire.Limit:
+    return wire.Limit(
+        counterparty=row.counterparty.code if row.counterparty else None,
+        currency=row.currency.code,
+        limit=format_minor(row.amount_minor, row.currency.code),
+    )
 
 
 def _held(row: models.HeldTotal) -> wire.Traffic:

@@ -270,10 +270,19 @@ class Participant(Struct):
     status: ParticipantStatus
 
 
+class Limit(Struct):
+    """The most that a participant may owe net in a window: to *counterparty*, or to all if that is null."""
+
+    counterparty: Code | None
+    currency: CurrencyCode
+    limit: Amount
+
+
 class ParticipantDetail(Participant):
-    """A participant with its accounts."""
+    """A participant with its accounts and limits."""
 
     accounts: list[Account]
+    limits: list[Limit]
 
 
 class ProcessingStarted(Struct):

@@ -2,6 +2,7 @@
 
 from clearing.models.access import ApiToken, IdempotencyRecord
 from clearing.models.events import WindowEvent
+from clearing.models.limits import Limit, LimitChange
 from clearing.models.netting import (
     BilateralPosition,
     FrozenSet,
@@ -36,6 +37,8 @@ __all__ = [
     "GrossPair",
     "HeldTotal",
     "IdempotencyRecord",
+    "Limit",
+    "LimitChange",
     "MultilateralPosition",
     "NettingResult",
     "Obligation",

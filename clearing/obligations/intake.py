@@ -8,7 +8,7 @@ from django.db import transaction
 
 from clearing.events.catalog import rfc3339
 from clearing.models import ClearingWindow
-from clearing.obligations import placing
+from clearing.obligations import limits, placing
 from clearing.obligations.items import (
     BATCH_MAX,
     Intake,
@@ -66,6 +66,9 @@ def submit(
         if faults and all_or_nothing:
             raise _refusal(submissions, faults)
         waits = {item.key: wait for item in items.values() if (wait := place.wait(item)) is not None}
+        _take_out(limits.exceeded(place, items, waiting=waits.keys()), items, repeats, faults)
+        if faults and all_or_nothing:
+            raise _refusal(submissions, faults)
         batch = Batch(place, list(items.values()), waits, submitter, at)
         known = store(batch) if items else {}
         _compare({**items, **repeats}, known, faults)
@@ -92,6 +95,18 @@ def _set_repeats_aside(items: dict[int, Item], faults: dict[int, Fault]) -> dict
     for index in repeats:
         del items[index]
     return repeats
+
+
+def _take_out(
+    over: dict[int, Fault], items: dict[int, Item], repeats: dict[int, Item], faults: dict[int, Fault]
+) -> None:
+    """Take what is over a limit out of *items*, and with it what repeats it."""
+    if over:
+        fault_of = {items[index].key: fault for index, fault in over.items()}
+        again = {index: fault_of[item.key] for index, item in repeats.items() if item.key in fault_of}
+        faults |= over | {index: fault for index, fault in again.items() if index not in faults}
+        for index in over:
+            del items[index]
 
 
 def _compare(items: dict[int, Item], known: Known, faults: dict[int, Fault]) -> None:

@@ -15,7 +15,7 @@ from clearing.api.pagination import page
 from clearing.api.permissions import own_participant
 from clearing.api.schema import CURRENCY, described, query
 from clearing.api.views.base import Door
-from clearing.models import AtomicOperation
+from clearing.models import AtomicOperation, Limit
 from settlement import participants
 from settlement.models import Participant, SettlementAccount, SettlementInstruction
 from settlement.participants import UnknownParticipant
@@ -133,7 +133,9 @@ class OneParticipant(Door):
         accounts = SettlementAccount.objects.filter(participant=found).select_related(
             "participant", "currency"
         )
-        return Response(shapes.participant_detail(found, list(accounts.order_by("currency__code"))))
+        limits = Limit.objects.filter(participant=found, is_active=True)
+        limits = limits.select_related("counterparty", "currency").order_by("currency__code", "id")
+        return Response(shapes.participant_detail(found, accounts.order_by("currency__code"), limits))
 
 
 class Accounts(Door):

@@ -18,6 +18,7 @@ MAY = {
     "settlement.Currency": {"add", "change"},
     "settlement.Participant": {"add", "change"},
     "settlement.SettlementAccount": {"add", "change"},
+    "clearing.Limit": {"add", "change"},
     "clearing.RegionSchedule": {"change"},
     "clearing.SpecialDay": {"add", "change"},
     "clearing.ApiToken": {"add"},

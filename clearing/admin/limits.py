@@ -1,0 +1,80 @@
+"""Limits of participants: set by operators, in major units; every change stays on record."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from clearing.models import Limit, LimitChange
+from netting import money
+from netting.errors import NettingError
+from settlement.admin.base import Admin, LargeAdmin, RowForm, amount_column, moment_column
+from settlement.states import ParticipantKind
+
+
+class LimitForm(RowForm):
+    """The limit in major units."""
+
+    limit = forms.CharField(
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The most it may owe net in a window, in major units. 0: nothing more than it is owed.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            row = self.instance
+            self.initial["limit"] = money.format_minor(row.amount_minor, row.currency.code)
+        for name in ("participant", "counterparty"):
+            if name in self.fields:
+                field: Any = self.fields[name]
+                field.queryset = field.queryset.filter(kind=ParticipantKind.MEMBER)
+
+    def clean(self) -> dict[str, Any]:
+        """Read the amount as exactly as intake does."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        currency = self.instance.currency if self.instance.pk else cleaned.get("currency")
+        if currency is not None and "limit" in cleaned:
+            try:
+                self.instance.amount_minor = money.parse_minor(
+                    cleaned["limit"].strip(), currency.code, zero_ok=True
+                )
+            except NettingError as fault:
+                self.add_error("limit", forms.ValidationError(str(fault), code=fault.code))
+        return cleaned
+
+
+@admin.register(Limit)
+class LimitAdmin(Admin):
+    """Net debit caps and bilateral limits. One that holds no more is made inactive."""
+
+    form = LimitForm
+    list_display = ("participant", "counterparty", "amount", "is_active")
+    list_filter = ("is_active", "currency")
+    list_select_related = ("participant", "counterparty", "currency")
+    search_fields = ("participant__code", "counterparty__code")
+    fields = ("participant", "counterparty", "currency", "limit", "is_active")
+    amount = amount_column("amount_minor", "limit")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Whose limit it is never changes."""
+        return ("participant", "counterparty", "currency") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never: it stays as a record."""
+        return False
+
+
+@admin.register(LimitChange)
+class LimitChangeAdmin(LargeAdmin):
+    """What limits were set to, the latest first; who did it is in the limit's own history."""
+
+    list_display = ("id", "limit", "amount", "is_active", "changed")
+    list_select_related = ("limit__participant", "limit__counterparty", "limit__currency")
+    fields = ("limit", "amount", "is_active", "changed")
+    ordering = ("-id",)
+    amount = amount_column("amount_minor", currency="limit.currency.code")
+    changed = moment_column("changed_at")

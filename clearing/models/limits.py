@@ -1,0 +1,65 @@
+"""How much a participant may owe in a window, and how that was changed."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from settlement.models import Currency, Participant
+
+
+class Limit(models.Model):
+    """
+    The most that a participant may owe net in one window and currency.
+
+    To one counterparty it is a bilateral limit, to all together (without one) a net debit cap. Intake holds
+    it; an operator sets it, at any time.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="limits")
+    counterparty = models.ForeignKey(
+        Participant,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="empty: all together, a net debit cap",
+    )
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, related_name="+")
+    amount_minor = models.BigIntegerField()
+    is_active = models.BooleanField(default=True, db_default=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "counterparty", "currency"],
+                name="one_limit",
+                nulls_distinct=False,
+                violation_error_message="There is such a limit already; change that one.",
+            ),
+            models.CheckConstraint(name="limit_not_negative", condition=Q(amount_minor__gte=0)),
+            models.CheckConstraint(
+                name="limit_two_parties",
+                condition=Q(counterparty=None) | ~Q(counterparty=F("participant")),
+                violation_error_message="A participant has no limit towards itself.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        towards = f" to {self.counterparty}" if self.counterparty else ""
+        return f"limit of {self.participant}{towards} in {self.currency}"
+
+
+class LimitChange(models.Model):
+    """What a limit was set to; written by PostgreSQL with every change, never changed."""
+
+    limit = models.ForeignKey(Limit, on_delete=models.PROTECT, related_name="changes")
+    amount_minor = models.BigIntegerField()
+    is_active = models.BooleanField()
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.limit} set"
