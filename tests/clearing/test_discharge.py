@@ -80,7 +80,7 @@ def test_one_obligation_reads_the_same_alone_and_is_open_before_netting() -> Non
 
 parties = st.sampled_from(["P1", "P2", "P3", "P4"])
 lists = st.lists(
-    st.tuples(parties, parties, st.integers(1, 10**12), st.integers(1, 3)).filter(
+    st.tuples(parties, parties, st.integers(1, 10**11), st.integers(1, 3)).filter(
         lambda row: row[0] != row[1]
     ),
     min_size=1,

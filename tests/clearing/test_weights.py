@@ -181,13 +181,18 @@ def test_an_obligation_too_old_for_a_weight_stops_the_run() -> None:
 
 def test_a_weighted_sum_beyond_64_bits_stops_the_run_and_the_preview() -> None:
     circle(0)
-    huge = (2**63 - 1) // 100
-    shut = conservative(obligation(A, B, huge, priority=99), obligation(B, A, huge, priority=99))
+    opened = window(netting_mode="conservative", weights="age", min_netting_efficiency_bps=0)
+    huge = [obligation(A, B, 9 * 10**11) for _ in range(12)]  # times a million days: above 2**63
+    at = opened.cutoff_at - timedelta(days=700_000)
+    submit(huge, region=BY_HAND, submitter="OPERATOR", at=at, all_or_nothing=True)
+    shut = windows.close(opened, at=opened.cutoff_at, reason="test")
+    ClearingWindow.objects.filter(pk=shut.pk).update(cutoff_at=shut.cutoff_at + timedelta(days=299_999))
+    shut = ClearingWindow.objects.get(pk=shut.pk)
 
     with pytest.raises(weighing.WeightedSumOverflow):
-        running(shut, applied=3)
-    with pytest.raises(weighing.WeightedSumOverflow):
         queries.preview(shut)
+    with pytest.raises(weighing.WeightedSumOverflow):
+        running(shut, applied=3)
 
 
 def test_the_preview_says_what_clearing_gives() -> None:
@@ -299,7 +304,7 @@ def test_sql_and_the_command_line_weigh_priorities_alike() -> None:
 
 
 parties = st.sampled_from(["P1", "P2", "P3", "P4"])
-owed = st.tuples(parties, parties, st.integers(1, 10**12), st.integers(1, 3), st.integers(0, 4))
+owed = st.tuples(parties, parties, st.integers(1, 10**11), st.integers(1, 3), st.integers(0, 4))
 lists = st.lists(owed.filter(lambda row: row[0] != row[1]), min_size=1, max_size=14)
 
 
