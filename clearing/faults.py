@@ -62,9 +62,7 @@ POINTS = (
     "relay.between",
     "relay.after",
     "pull.between",
-    "intake.before",
     "intake.between",
-    "intake.after",
 )
 
 

@@ -121,7 +121,6 @@ async def _take(place: Broker, delivered: Sequence[Msg]) -> None:
     if not delivered:
         return
     messages = [_message(each) for each in delivered]
-    reach("intake.before")
     told = await sync_to_async(_take_all)(messages)
     reach("intake.between")
     for each, message, taken in zip(delivered, messages, told, strict=True):
@@ -133,7 +132,6 @@ async def _take(place: Broker, delivered: Sequence[Msg]) -> None:
             logger.warning("message %d is not concluded: %s", message.sequence, trouble)
             await each.nak(delay=_delay(each.metadata.num_delivered))
     await place.client.flush()
-    reach("intake.after")
 
 
 def _take_all(messages: Sequence[Message]) -> list[Taken]:

@@ -20,8 +20,9 @@ AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes
 HANG_SECONDS = 2.0  # twice the lease
 
 # Where the engine's own processes come by. A correction's points are an operator's (test_corrections_api);
-# those of a settlement engine need one outside (tests/engines/test_kills.py).
-STACK_POINTS = tuple(point for point in POINTS if not point.startswith(("correction.", "engine.")))
+# those of engines need one outside, and those of intake a sender (tests/engines, tests/clearing/consumers).
+ELSEWHERE = ("correction.", "engine.", "intake.", "pull.")
+STACK_POINTS = tuple(point for point in POINTS if not point.startswith(ELSEWHERE))
 PUBLISHES = ("publish.before",)
 CORRECTED = 0.25  # how often a completed window is corrected
 AHEAD = 0.3  # a point is armed that long before its round at the earliest
@@ -156,11 +157,7 @@ def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
     if kind not in ("raise", "kill", "hang", "poison"):
         return Fault(at, kind)
     back = chance.random() < 0.25
-    stepped = [
-        each
-        for each in STACK_POINTS
-        if not each.startswith(("relay.", "intake.", "pull.")) and goes_back(each) == back
-    ]
+    stepped = [each for each in STACK_POINTS if not each.startswith("relay.") and goes_back(each) == back]
     if back:
         rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))
     return Fault(max(0.0, rounds[place].at - AHEAD), kind, chance.choice(stepped))
