@@ -35,6 +35,8 @@ GRPC_TLS = {  # PEM files; all three or none
     "key": env.str("GRPC_TLS_KEY", default=""),
     "client_authority": env.str("GRPC_TLS_CLIENT_CA", default=""),
 }
+WEBHOOK_KEY = env.str("WEBHOOK_KEY", default=SECRET_KEY)  # secrets of endpoints are derived from it
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
 FLOWER_PORT = env.int("FLOWER_PORT", default=5555)
 
 INSTALLED_APPS = [

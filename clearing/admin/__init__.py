@@ -1,6 +1,17 @@
 """The operators' door: every table shown, windows steered through the same verbs as every other door."""
 
-from clearing.admin import access, beat, limits, netting, obligations, operations, pulls, schedules, windows
+from clearing.admin import (
+    access,
+    beat,
+    limits,
+    netting,
+    obligations,
+    operations,
+    pulls,
+    schedules,
+    webhooks,
+    windows,
+)
 
 __all__ = [
     "access",
@@ -11,5 +22,6 @@ __all__ = [
     "operations",
     "pulls",
     "schedules",
+    "webhooks",
     "windows",
 ]

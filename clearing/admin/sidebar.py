@@ -51,6 +51,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Users", "auth_user", "person"),
             ("Groups", "auth_group", "badge"),
             ("API tokens", "clearing_apitoken", "key"),
+            ("Webhook endpoints", "clearing_webhookendpoint", "webhook"),
+            ("Webhook deliveries", "clearing_webhookdelivery", "outbox"),
         ],
     ),
     (

@@ -22,6 +22,7 @@ from clearing.models.obligations import (
 from clearing.models.operations import AtomicOperation, Checkpoint, Dispatch
 from clearing.models.pulls import ObligationPull
 from clearing.models.schedules import CalendarDay, CalendarYear, RegionSchedule, SpecialDay
+from clearing.models.webhooks import WebhookDelivery, WebhookEndpoint
 from clearing.models.windows import ClearingWindow, WindowMetrics
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "RollOn",
     "SetAside",
     "SpecialDay",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WindowEvent",
     "WindowMetrics",
 ]

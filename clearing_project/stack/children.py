@@ -133,6 +133,7 @@ def children(site: Site) -> list[Child]:
         ),
         _celery(site, "beat", "beat", "--pidfile=", says="beat ready"),
         Child("relay", ("manage.py", "relay"), probes.log_says(site.log("relay"), "relay ready")),
+        Child("webhooks", ("manage.py", "webhooks"), probes.log_says(site.log("webhooks"), "webhooks ready")),
         Child(
             "intake",
             ("manage.py", "consume_obligations"),

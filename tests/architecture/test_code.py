@@ -88,6 +88,7 @@ def test_only_doors_read_the_clock() -> None:
         "metrics",
         "pipeline",
         "events",
+        "webhooks",
     }
     inner = [
         path

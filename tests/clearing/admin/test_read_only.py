@@ -22,6 +22,7 @@ MAY = {
     "clearing.RegionSchedule": {"change"},
     "clearing.SpecialDay": {"add", "change"},
     "clearing.ApiToken": {"add"},
+    "clearing.WebhookEndpoint": {"add", "change"},
 }
 VERBS = ("add", "change", "delete")
 

@@ -1,0 +1,1 @@
+"""Events over HTTP: planned per endpoint, signed, sent in order per window, in the end given up."""
