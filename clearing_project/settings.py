@@ -195,6 +195,9 @@ CLEARING = {
 if CLEARING["RISK_POLICY"] not in ("hold", "fail"):
     raise ImproperlyConfigured("CLEARING_RISK_POLICY is hold or fail")
 
+if CLEARING["SETTLEMENT_METHOD"] not in ("SWIFT", "SEPA", "LOCAL_ACH", "MOCK"):
+    raise ImproperlyConfigured("CLEARING_SETTLEMENT_METHOD is SWIFT, SEPA, LOCAL_ACH or MOCK")
+
 # --- engines outside; an empty address: not used -------------------------------------------------
 OBLIGATION_ENGINE_URL = env.str("OBLIGATION_ENGINE_URL", default="")
 SETTLEMENT_ENGINE_URL = env.str("SETTLEMENT_ENGINE_URL", default="")

@@ -13,7 +13,7 @@ from clearing.events.feed import Cursor
 from clearing.models import WindowEvent
 from clearing.rpc.hub import Topic
 from clearing.states import FINAL_WINDOW, Region
-from settlement.models import SettlementInstruction
+from settlement.models import Execution, SettlementInstruction
 from settlement.states import InstructionStatus
 
 
@@ -55,15 +55,15 @@ class WindowInstructions(Topic[Standing]):
     """
     A window's instructions and their statuses, until the window ends.
 
-    Statuses only move forward, so their counts change whenever one of them does: a round that finds
-    the counts as they were reads no rows.
+    Statuses only move forward, but where a failed instruction is tried again, which adds an attempt. So the
+    counts change whenever a status does: a round that finds them as they were reads no rows.
     """
 
     def __init__(self, window_id: int) -> None:
         super().__init__()
         self.standings: dict[UUID, Standing] = {}
         self._window_id = window_id
-        self._seen: tuple[UUID | None, dict[str, int]] = (None, {})
+        self._seen: tuple[UUID | None, dict[str, int], int] = (None, {}, 0)
         self._is_over = self._was_over = False
 
     @property
@@ -88,7 +88,8 @@ class WindowInstructions(Topic[Standing]):
         if run is not None:
             batch = SettlementInstruction.objects.filter(batch_id=run.pk)
         counts = dict(batch.order_by().values_list("status").annotate(Count("id")))
-        seen = (run.pk if run else None, counts)
+        retries = Execution.objects.filter(batch_id=run.pk, attempt__gt=1).count() if run else 0
+        seen = (run.pk if run else None, counts, retries)
         changed: list[Standing] = []
         if seen != self._seen:
             found = {standing.id: standing for standing in _standings(batch)}

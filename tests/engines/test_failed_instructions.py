@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from clearing import finality, interventions, windows
 from clearing.models import AtomicOperation, ClearingWindow, WindowEvent
 from clearing.operations import ReasonInvalid
+from clearing.rpc.topics import WindowInstructions
 from clearing.states import WindowStatus
 from settlement.models import Execution, Reservation, SettlementInstruction
 from settlement.rails.attempts import EngineContradicts, EngineSilent, InstructionNotFailed
@@ -206,3 +207,20 @@ def test_the_windows_page_offers_both_ways_while_something_has_failed(
     assert windows.get(operation.window_id).status == WindowStatus.COMPLETED
     assert b"/settle-by-hand/" not in superuser.get(f"{page}change/").content
     assert ClearingWindow.objects.get(pk=operation.window_id).status == WindowStatus.COMPLETED
+
+
+def test_a_stream_of_the_windows_instructions_tells_of_the_failure_the_retry_and_the_end(
+    engine: Engine,
+) -> None:
+    operation, instruction = failed(engine)
+    topic = WindowInstructions(operation.window_id)
+    topic.start()
+    told = [topic.standings[instruction.pk].status]
+
+    execution = interventions.retry(instruction.pk, at=LATER, **WHY)
+    told += [each.status for each in topic.read()]
+    finality.settle(operation.pk, at=LATER)
+    told += [each.status for each in topic.read()]
+
+    assert told == ["Failed", "InProgress", "Completed"]
+    assert engine.count("executed") == {str(execution.pk): 1}
