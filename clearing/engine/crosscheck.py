@@ -37,11 +37,11 @@ def check(operation: AtomicOperation) -> None:
     Raises:
         NettingDiffers, CircuitOpen, RemoteUnavailable, RemoteRefused
     """
-    assert not connection.in_atomic_block, "nobody waits for the engine inside a transaction"
     window_id = operation.window_id
     pull = pulls.of(window_id)
     if pull is None or pull.status != PullStatus.COMPLETE:
         return
+    assert not connection.in_atomic_block, "nobody waits for the engine inside a transaction"
     answer = client.netting(
         window_id,
         without=_references(WITHOUT, window_id),

@@ -58,6 +58,17 @@ def test_an_undo_that_does_nothing_is_no_rollback(monkeypatch: pytest.MonkeyPatc
     assert invariants.broken() == []
 
 
+def test_undos_that_each_prove_themselves_are_no_rollback_if_the_whole_does_not() -> None:
+    operation = run_of_all_steps()
+    sql("UPDATE clearing_atomicoperation SET digest_before = 'another' WHERE id = %s", operation.pk)
+
+    with pytest.raises(RollbackFailed) as refusal:
+        roll_back(operation)
+
+    assert refusal.value.details["checkpoint"] == "digest"
+    assert steps.get(operation.pk).status == OperationStatus.ROLLBACK_FAILED
+
+
 @pytest.mark.parametrize(("room", "verb"), [(accounts, "release"), (instructions, "withdraw")])
 def test_half_an_undo_is_no_rollback(monkeypatch: pytest.MonkeyPatch, room: object, verb: str) -> None:
     operation = run_of_all_steps()
