@@ -14,8 +14,8 @@ MESSAGES = {
     " method metadata",
     "SettlementResponse": "settlement_id status reference completed_at confirmation_code message",
     "SettlementStatusRequest": "settlement_id",
-    "SettlementStatusResponse": "settlement_id status from_bank to_bank amount currency created_at completed_at"
-    " error_message checkpoints",
+    "SettlementStatusResponse": "settlement_id status from_bank to_bank amount currency created_at"
+    " completed_at error_message checkpoints",
     "CheckpointInfo": "name timestamp status",
     "StreamRequest": "settlement_ids banks",
     "SettlementEvent": "event_id settlement_id event_type timestamp message data",
