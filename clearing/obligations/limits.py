@@ -38,10 +38,12 @@ def exceeded(place: Place, items: Mapping[int, Item], *, waiting: Collection[byt
     Its limits stay locked until our transaction ends. What is known already, or waits for a later window,
     takes nobody anywhere.
     """
-    limited = set(
-        Limit.objects.filter(is_active=True).values_list("participant_id", "currency_id").distinct()
-    )
-    if not limited or place.window is None:
+    if place.window is None:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(LIMITED)
+        limited: set[Side] = set(cursor.fetchall())
+    if not limited:
         return {}
     concerned = [
         item
@@ -130,6 +132,8 @@ def _fault(limit: Limit, position: int) -> Fault:
         limit=most,
     )
 
+
+LIMITED = "SELECT participant_id, currency_id FROM clearing_limit WHERE is_active"
 
 OWED = """
     SELECT currency_id, payer_id, payee_id, sum(amount_minor) FROM {partition}
