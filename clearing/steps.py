@@ -5,7 +5,7 @@ Every step reads the operation FOR SHARE before it writes, so that steps run sid
 and rollback, which take it FOR UPDATE, wait for them and then stop those to come.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -89,7 +89,7 @@ def get(operation_id: UUID) -> AtomicOperation:
     Raises:
         UnknownOperation
     """
-    return _read(operation_id, "")
+    return _operation(operation_id, _ask(READ, [operation_id]))
 
 
 def find_checkpoint(operation_id: UUID, name: str) -> Checkpoint:
@@ -117,9 +117,10 @@ def begin(operation_id: UUID, name: str, *, at: datetime, token: int | None = No
         LeaseLost: the operation was dispatched again since, and belongs to others.
     """
     reach(f"{name}.begin.before")
-    entered = _enter(BEGIN, [operation_id, name, token, at, CHILD_TYPES.get(name)], token=token)
-    if entered.missing is not None:
-        raise OutOfTurn(str(operation_id), name, entered.missing)
+    facts = _ask(BEGIN, [operation_id, name, token, at, CHILD_TYPES.get(name)])
+    begun = _entered(operation_id, name, facts, token=token)
+    if begun.missing is not None:
+        raise OutOfTurn(str(operation_id), name, begun.missing)
     reach(f"{name}.begin.after")
 
 
@@ -138,11 +139,11 @@ def run_part(
         OutOfTurn: the step was not begun, so a rollback would not know of the part.
     """
     with transaction.atomic():
-        step = _enter(ENTER, [operation_id, name, token, True], token=token)
+        step, operation = _open(operation_id, name, token=token, is_part=True)
         if step.status == CheckpointStatus.PLANNED:
             raise OutOfTurn(str(operation_id), name, "its own start")
         if step.status == CheckpointStatus.STARTED:
-            work(get(operation_id))
+            work(operation)
 
 
 def run_step(
@@ -166,10 +167,10 @@ def run_step(
     begin(operation_id, name, at=at, token=token)
     reach(f"{name}.before")
     with transaction.atomic():
-        step = _enter(ENTER, [operation_id, name, token, False], token=token)
+        step, operation = _open(operation_id, name, token=token)
         if step.status == CheckpointStatus.APPLIED:
             return False
-        work(get(operation_id))
+        work(operation)
         reach(f"{name}.between")
         done_at = at + timedelta(seconds=perf_counter() - since)
         _end(step, at=done_at)
@@ -186,13 +187,13 @@ def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
     """
     reach(f"{step.NAME}.undo.before")
     with transaction.atomic():
-        operation = lock(operation_id)
-        found = _read_step(operation_id, step.NAME)
-        if found is None or found.status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
+        key, status, *read = _ask(OPEN_UNDO, [operation_id, step.NAME])
+        operation = _operation(operation_id, read)
+        if key is None or status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
             return
         step.undo(operation, at=at)
         reach(f"{step.NAME}.undo.between")
-        _end_undo(operation_id, found, at=at)
+        _end_undo(operation_id, _Step(key, step.NAME, status), at=at)
     reach(f"{step.NAME}.undo.after")
 
 
@@ -203,7 +204,7 @@ def lock(operation_id: UUID) -> AtomicOperation:
     Raises:
         UnknownOperation
     """
-    return _read(operation_id, "FOR UPDATE OF operation")
+    return _operation(operation_id, _ask(LOCK, [operation_id]))
 
 
 def refuse_stopped(operation_id: UUID, status: str, rolling_back_at: datetime | None) -> None:
@@ -240,16 +241,20 @@ def refuse_stale(operation_id: UUID, token: int | None, latest: int | None) -> N
         raise LeaseLost(str(operation_id), token)
 
 
-def _read(operation_id: UUID, lock: str) -> AtomicOperation:
-    """Read the operation with its window by a statement made once: making it takes longer than running it."""
+def _ask(sql: str, values: list[Any]) -> tuple[Any, ...]:
+    """Run a statement that is made once, not each time by the ORM; nulls where it finds nothing."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{READ} {lock}", [operation_id])
-        row = cursor.fetchone()
-    if row is None:
+        cursor.execute(sql, values)
+        return cursor.fetchone() or (None,) * len(cursor.description)
+
+
+def _operation(operation_id: UUID, read: Sequence[Any]) -> AtomicOperation:
+    """Make the operation and its window of their columns; all null, there is none."""
+    if read[0] is None:
         raise UnknownOperation(str(operation_id))
     alias, cut = connection.alias, len(OPERATION_FIELDS)
-    operation = AtomicOperation.from_db(alias, OPERATION_FIELDS, row[:cut])
-    operation.window = ClearingWindow.from_db(alias, WINDOW_FIELDS, row[cut:])
+    operation = AtomicOperation.from_db(alias, OPERATION_FIELDS, read[:cut])
+    operation.window = ClearingWindow.from_db(alias, WINDOW_FIELDS, read[cut:])
     return operation
 
 
@@ -263,17 +268,23 @@ class _Step:
     missing: str | None = None
 
 
-def _enter(sql: str, asked: list[Any], *, token: int | None) -> _Step:
+def _open(
+    operation_id: UUID, name: str, *, token: int | None, is_part: bool = False
+) -> tuple[_Step, AtomicOperation]:
     """
-    Have the operation, the caller's dispatch and the step locked, in this order; refuse who may not write.
+    Have the operation, the caller's dispatch and, but for a part of it, the step locked; then read them.
 
     Raises:
         UnknownOperation, OperationStopped, LeaseLost, UnknownCheckpoint
     """
-    operation_id, name = asked[:2]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, asked)
-        status, rolling_back_at, latest, checkpoint_id, step_status, missing = cursor.fetchone()
+    row = _ask(OPEN, [operation_id, name, token, is_part])
+    step = _entered(operation_id, name, row[: len(FACTS)], token=token)
+    return step, _operation(operation_id, row[len(FACTS) :])
+
+
+def _entered(operation_id: UUID, name: str, facts: Sequence[Any], *, token: int | None) -> _Step:
+    """Refuse who may not write, by what PostgreSQL found with the locks taken."""
+    status, rolling_back_at, latest, checkpoint_id, step_status, missing = facts
     if status is None:
         raise UnknownOperation(str(operation_id))
     refuse_stopped(operation_id, status, rolling_back_at)
@@ -281,13 +292,6 @@ def _enter(sql: str, asked: list[Any], *, token: int | None) -> _Step:
     if checkpoint_id is None:
         raise UnknownCheckpoint(str(operation_id), name)
     return _Step(checkpoint_id, name, step_status, missing)
-
-
-def _read_step(operation_id: UUID, name: str) -> _Step | None:
-    with connection.cursor() as cursor:
-        cursor.execute(READ_STEP, [operation_id, name])
-        row = cursor.fetchone()
-    return _Step(row[0], name, row[1]) if row else None
 
 
 def _end(step: _Step, *, at: datetime) -> None:
@@ -323,23 +327,33 @@ def _overtaken(step: _Step, to: CheckpointStatus) -> IllegalMove:
 
 OPERATION_FIELDS = [field.attname for field in AtomicOperation._meta.concrete_fields]
 WINDOW_FIELDS = [field.attname for field in ClearingWindow._meta.concrete_fields]
+FACTS = (
+    "operation_status",
+    "rolling_back_at",
+    "dispatch_count",
+    "checkpoint_id",
+    "checkpoint_status",
+    "missing",
+)
+COLUMNS = ", ".join(
+    [*(f"(operation).{name}" for name in OPERATION_FIELDS), *(f"(cleared).{name}" for name in WINDOW_FIELDS)]
+)
+
 READ = f"""
-    SELECT {", ".join(f"operation.{name}" for name in OPERATION_FIELDS)},
-           {", ".join(f"clearing_window.{name}" for name in WINDOW_FIELDS)}
+    SELECT {COLUMNS}
     FROM clearing_atomicoperation operation
-    JOIN clearing_clearingwindow clearing_window ON clearing_window.id = operation.window_id
+    JOIN clearing_clearingwindow cleared ON cleared.id = operation.window_id
     WHERE operation.id = %s
 """
+LOCK = f"{READ} FOR UPDATE OF operation"
 
-FACTS = "operation_status, rolling_back_at, dispatch_count, checkpoint_id, checkpoint_status, missing"
+# Each is one round trip; docs/adr/0012 says why the moves are in there.
+BEGIN = f"SELECT {', '.join(FACTS)} FROM begin_step(%s, %s, %s, %s, %s)"
 
-# Both are one round trip; docs/adr/0012 says why the moves are in there.
-BEGIN = f"SELECT {FACTS} FROM begin_step(%s, %s, %s, %s, %s)"
+OPEN = f"SELECT {', '.join(f'(entered).{name}' for name in FACTS)}, {COLUMNS} FROM open_step(%s, %s, %s, %s)"
 
-ENTER = f"SELECT {FACTS} FROM enter_step(%s, %s, %s, false, %s)"
+OPEN_UNDO = f"SELECT (checkpoint).id, (checkpoint).status, {COLUMNS} FROM open_undo(%s, %s)"
 
 END = "SELECT end_step(%s, %s, 'Applied', %s, %s, 'Committed')"
 
 END_UNDO = "SELECT end_undo(%s, %s, %s, %s)"
-
-READ_STEP = "SELECT id, status FROM clearing_checkpoint WHERE operation_id = %s AND name = %s"
