@@ -16,7 +16,7 @@ SEED ?= 1
 RUNS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo stack test chaos check sbom rabbitmq bench proto lock clean
+.PHONY: help setup setup-dev demo stack test chaos check sbom tour rabbitmq bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -52,6 +52,9 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 
 sbom: setup-dev ## write sbom.json (CycloneDX): every package of a deployment, with its hashes
 	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-file sbom.json
+
+tour: setup ## one window from open to completed over gRPC, heard alike by a stream, NATS and a webhook
+	@$(PY) manage.py tour
 
 rabbitmq: setup-dev ## clear windows over RabbitMQ with quorum queues; needs Debian's rabbitmq-server
 	@$(PY) -m tests.rabbitmq $(ARGS)

@@ -27,7 +27,8 @@ READY_SECONDS = 120.0
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A shell that names no server, only where the data goes."""
     unnamed = {name: value for name, value in os.environ.items() if name not in SERVERS}
-    return {**unnamed, "DATA_DIR": str(tmp_path_factory.mktemp("whole stack"))}
+    own = {"DATA_DIR": str(tmp_path_factory.mktemp("whole stack")), "WEBHOOKS_ALLOW_PRIVATE": "true"}
+    return {**unnamed, **own}
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,20 @@ def test_a_command_in_another_terminal_reaches_it(
     )
 
     assert len(told.stdout.split()) == 1
+
+
+def test_a_window_driven_over_grpc_is_told_alike_by_stream_nats_and_webhook(
+    places: dict[str, str], environment: dict[str, str]
+) -> None:
+    toured = subprocess.run(
+        [sys.executable, "manage.py", "tour_window"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert toured.returncode == 0, toured.stdout + toured.stderr
+    assert toured.stdout.count(" Opened Closing Closed Processing Completed\n") == 3
+    assert "HALYUS30 pays AGENT 40.00 USD" in toured.stdout
