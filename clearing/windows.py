@@ -265,7 +265,7 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
     """
     Shut the gate and seal: Closing to Closed. Waits only for the intake in flight.
 
-    The first ``max_obligations`` it took in stay, the rest move on.
+    The first it took in stay, up to ``max_obligations`` and to 64 bits in each currency; the rest move on.
 
     Raises:
         IllegalMove: it is not closing.

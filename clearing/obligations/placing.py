@@ -6,15 +6,12 @@ from itertools import takewhile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
-
 from clearing import calendar, schedules, windows
 from clearing.calendar import Schedule, Slot
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.obligations.items import Item
 from clearing.states import Region, WindowStatus
 from clearing.windows import NoAcceptingWindow
-from netting.model import INT64_MAX
 
 DAY = timedelta(days=1)
 LOOK_BACK_DAYS = (3, 30, 400)  # how far before a due date its last window is looked for
@@ -59,13 +56,6 @@ class Place:
             if self.window is not None and self._schedule is not None:
                 self._next_cutoff_at = windows.span(self.window).next_cutoff_at
         return self._zone
-
-    @property
-    def amount_max(self) -> int:
-        """The largest amount; as many of it as a window may hold add up to no more than 64 bits."""
-        window = self.window
-        many = window.max_obligations if window else settings.CLEARING["MAX_OBLIGATIONS_PER_WINDOW"]
-        return INT64_MAX // max(1, many)
 
     def wait(self, item: Item) -> Wait | None:
         """Say what the item waits for, None if it goes into the window."""

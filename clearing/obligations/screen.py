@@ -43,10 +43,10 @@ def screen(
     """Check every submission; what is right is ready to be stored."""
     items: dict[int, Item] = {}
     faults: dict[int, Fault] = {}
-    keyed, amount_max = _keyed(submitter), place.amount_max
+    keyed = _keyed(submitter)
     for index, submission in enumerate(submissions):
         try:
-            items[index] = _item(submission, directory, keyed, place, amount_max)
+            items[index] = _item(submission, directory, keyed, place)
         except Fault as fault:
             faults[index] = fault
     return Screened(items, faults)
@@ -57,9 +57,7 @@ def key(submitter: str, reference: str) -> UUID:
     return UUID(bytes=_key(_keyed(submitter), reference))
 
 
-def _item(
-    submission: Submission, directory: Directory, keyed: blake2b, place: Place, amount_max: int
-) -> Item:
+def _item(submission: Submission, directory: Directory, keyed: blake2b, place: Place) -> Item:
     reference, link = submission.reference, submission.link
     if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
         raise Fault("reference_invalid", f"A reference has 1 to {REFERENCE_MAX} printable characters.")
@@ -80,8 +78,6 @@ def _item(
             f"Currency {submission.currency} is not cleared here.",
             currency=submission.currency,
         )
-    if amount_minor > amount_max:
-        raise _too_much(submission.currency, amount_max)
     not_before = None
     if link is not None or submission.priority or submission.not_before or submission.due_date:
         not_before = _check_options(submission, place)
@@ -97,11 +93,6 @@ def _item(
         link,
         not_before,
     )
-
-
-def _too_much(currency: str, amount_max: int) -> Fault:
-    most = money.format_minor(amount_max, currency)
-    return Fault("amount_out_of_range", f"One obligation is of at most {most} {currency}.", amount_max=most)
 
 
 def _no_party(directory: Directory, code: str) -> Fault:

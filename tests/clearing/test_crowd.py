@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from clearing import partitions, windows
+from clearing import windows
 from clearing.models import ClearingWindow, Obligation, ObligationKey, SetAside
 from clearing.obligations import acts, submit
 from clearing.obligations.acts import CutoffPassed, ObligationCancelled, ObligationHeld, ObligationNotHeld
@@ -210,7 +210,6 @@ def test_with_sixteen_writers_and_windows_closing_all_that_was_acknowledged_is_i
     monkeypatch: pytest.MonkeyPatch, settings: object, record_property: Callable[[str, object], None]
 ) -> None:
     circle()
-    monkeypatch.setattr(partitions, "ROW_BYTES_MIN", 1)  # count from the first page on
     monkeypatch.setitem(settings.CLEARING, "MAX_OBLIGATIONS_PER_WINDOW", HELD_AT_MOST)  # type: ignore[attr-defined]
     windows.open_window(Region.GLOBAL, at=AT)
     crowd = Crowd()

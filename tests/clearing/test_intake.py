@@ -35,7 +35,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "amount_invalid": {"amount": "1,000.00"},
     "too_many_decimals": {"amount": "1.001"},
     "amount_not_positive": {"amount": "0.00"},
-    "amount_out_of_range": {"amount": "9223372036.86"},
+    "amount_out_of_range": {"currency": "JPY", "amount": "9223372036854775808"},
     "reference_invalid": {"reference": "two\nlines"},
     "priority_out_of_range": {"priority": 100},
     "link_invalid": {"link": "x" * 141},
@@ -137,8 +137,8 @@ def test_what_was_sent_is_what_is_stored() -> None:
     )
 
 
-@pytest.mark.parametrize(("amount", "minor"), [("9223372036.85", AMOUNT_MAX // 10_000_000), ("0.01", 1)])
-def test_amounts_are_taken_of_which_a_full_window_adds_up_to_64_bits_at_most(amount: str, minor: int) -> None:
+@pytest.mark.parametrize(("amount", "minor"), [("92233720368547758.07", AMOUNT_MAX), ("0.01", 1)])
+def test_amounts_from_one_minor_unit_to_the_largest_64_bit_number_are_taken(amount: str, minor: int) -> None:
     circle()
     window()
 

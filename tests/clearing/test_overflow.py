@@ -8,21 +8,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from clearing import operations, partitions, queries, windows
-from clearing.models import ClearingWindow, Obligation, ObligationKey, RollOn, SetAside
+from clearing.checkpoints import obligations_collected
+from clearing.models import ClearingWindow, FrozenSet, Obligation, ObligationKey, RollOn, SetAside
 from clearing.states import Region, WindowStatus
+from netting.money import AMOUNT_MAX
 from tests.chaos import invariants
 from tests.database import refused, sql, together
-from tests.factories import AT, BY_HAND, circle, obligation, running, settled, take, window
+from tests.factories import AT, BY_HAND, A, B, C, circle, obligation, running, settled, take, window
 
 pytestmark = pytest.mark.django_db
 concurrent = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 NAMES = ("a", "b", "c", "d", "e")
-
-
-@pytest.fixture(autouse=True)
-def counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small rows are few a page: count from the first page on, so that a window of five can overflow."""
-    monkeypatch.setattr(partitions, "ROW_BYTES_MIN", 1)
 
 
 def send(*references: str, region: Region = BY_HAND) -> None:
@@ -55,7 +51,7 @@ def test_the_first_stay_in_order_of_intake_and_the_rest_moves_on_with_its_keys()
     )
     event = full.events.get(event_type="Overflowed")
     assert event.data == {
-        "reason": "more than 2 obligations",
+        "reason": "more than 2 obligations, or than 64 bits add up to",
         "rolled_on_to_window_id": following.pk,
         "obligations_count": 3,
     }
@@ -115,8 +111,7 @@ def test_what_waits_is_found_by_its_id_and_a_retry_is_a_duplicate_of_it() -> Non
     assert Obligation.objects.count() == 1
 
 
-def test_a_window_with_room_is_not_counted_and_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_a_window_with_room_moves_nothing_and_is_read_once() -> None:
     circle()
     roomy = window(Region.GLOBAL, max_obligations=100)
     send(*NAMES, region=Region.GLOBAL)
@@ -139,17 +134,36 @@ def test_a_window_just_full_keeps_all(spare: int) -> None:
     assert not RollOn.objects.exists()
 
 
-def test_no_rows_are_smaller_than_the_shortcut_believes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_a_window_keeps_no_more_than_64_bits_add_up_to_in_each_currency() -> None:
+    circle()
+    opened = window(Region.GLOBAL)
+    for item in (
+        obligation(A, B, AMOUNT_MAX - 5, reference="a"),
+        obligation(A, B, AMOUNT_MAX, "JPY", reference="b"),
+        obligation(B, A, 5, reference="c"),
+        obligation(B, A, 1, reference="d"),
+        obligation(A, C, 7, "EUR", reference="e"),
+    ):
+        take(item, region=Region.GLOBAL)
+
+    windows.close(opened, at=AT)
+
+    following = windows.accepting(Region.GLOBAL)
+    assert (held(opened), held(following)) == (["a", "b", "c"], ["d", "e"])
+    run = running(windows.get(opened.pk), applied=2)
+    frozen = FrozenSet.objects.filter(operation=run).values_list("gross_minor", flat=True)
+    assert list(frozen) == [AMOUNT_MAX, AMOUNT_MAX]
+
+
+def test_amounts_beyond_64_bits_would_stop_the_run_at_the_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
     circle()
     opened = window()
-    shortest = [chr(number) for number in range(33, 127)]
-    take(*[obligation(reference=name) for name in shortest], submitter="A")
-    table = partitions.name(opened.pk)
+    take(obligation(A, B, AMOUNT_MAX), obligation(B, C, AMOUNT_MAX))
+    monkeypatch.setattr(partitions, "first_surplus", lambda *_, **__: None)
+    shut = windows.close(opened, at=AT)
 
-    smallest = sql(f"SELECT min(pg_column_size(row.*)) FROM {table} row")[0][0]
-
-    assert smallest + 4 >= partitions.ROW_BYTES_MIN
+    with pytest.raises(obligations_collected.SumOverflow):
+        running(shut, applied=2)
 
 
 def test_a_full_window_clears_what_it_kept_and_can_still_be_given_up() -> None:

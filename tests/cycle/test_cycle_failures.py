@@ -7,7 +7,6 @@ from clearing.models import WindowEvent
 from clearing.obligations import Submission
 from clearing.states import OperationStatus, WindowStatus
 from clearing_project.stack.processes import Process
-from netting.money import AMOUNT_MAX
 from settlement import accounts
 from settlement.models import Posting
 from tests.cycle.day import checkpoints, cleared, status, tampered
@@ -81,16 +80,11 @@ def missing_account() -> list[Submission]:
     return [obligation(A, "BANK-D"), obligation(B, C)]
 
 
-def overflow() -> list[Submission]:
-    return [obligation(A, B, AMOUNT_MAX), obligation(A, C, AMOUNT_MAX, "EUR"), obligation(B, C, AMOUNT_MAX)]
-
-
 def short_of_funds() -> list[Submission]:
     return [obligation(A, B, 1001), obligation(B, C, 400, "EUR")]
 
 
 BAD_DATA = {
-    "sum_overflow": (overflow, ["Undone", "Undone", "Planned", "Planned"]),
     "account_missing": (missing_account, ["Undone"] * 4),
     "insufficient_funds": (short_of_funds, ["Undone"] * 4),
 }
