@@ -273,7 +273,7 @@ def _send_back(window: ClearingWindow) -> AtomicOperation:
 
 
 def _until_accepting(region: Region) -> ClearingWindow:
-    """The region's accepting window; the tick may be about to open it."""
+    """The region's accepting window; the tick may be about to open it, or PostgreSQL to come back."""
     deadline = time.time() + REST_SECONDS
     while True:
         try:
@@ -282,6 +282,8 @@ def _until_accepting(region: Region) -> ClearingWindow:
                 return window
         except windows.NoAcceptingWindow:
             logger.info("no accepting window in %s yet", region)
+        except (OperationalError, InterfaceError):
+            connection.close()
         assert time.time() < deadline, f"{region} never got an accepting window"
         time.sleep(0.02)
 

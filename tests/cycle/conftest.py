@@ -28,11 +28,11 @@ def test_environment(django_db_setup: None) -> dict[str, str]:
     return {"DATABASE_URL": urlunsplit(parts._replace(path=f"/{name}"))}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker_process(
     test_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Process]:
-    """The session's worker, not yet started."""
+    """The module's worker, not yet started; none is left to take what tests of another module send."""
     directory = tmp_path_factory.mktemp("worker")
     command = f"celery -A clearing_project worker --hostname={node(directory)} {WORKER_OPTIONS}"
     process = Process(

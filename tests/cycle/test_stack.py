@@ -56,11 +56,14 @@ class Runner:
 
     def pid(self, name: str) -> int:
         """The process that the runner started as *name*: the one whose output is its log."""
-        log = self.directory / "logs" / f"{name}.log"
-        for child in psutil.Process(self.process.pid).children():
-            if os.path.realpath(f"/proc/{child.pid}/fd/1") == str(log.resolve()):
-                return child.pid
-        raise LookupError(name)
+        (found,) = self.pids(name)
+        return found
+
+    def pids(self, name: str) -> list[int]:
+        """As ``pid``, or nothing while it is being started again."""
+        log = str((self.directory / "logs" / f"{name}.log").resolve())
+        children = [child.pid for child in psutil.Process(self.process.pid).children()]
+        return [pid for pid in children if os.path.realpath(f"/proc/{pid}/fd/1") == log]
 
 
 @pytest.fixture
@@ -164,7 +167,7 @@ def test_a_worker_comes_back_but_not_for_ever(run: Callable[..., Runner]) -> Non
     for count in range(1, WORKER_RESTARTS_MAX + 1):
         os.kill(runner.pid("worker-1"), signal.SIGKILL)
         until(lambda count=count: f"({count} of {WORKER_RESTARTS_MAX}" in runner.printed, runner)  # type: ignore[misc]
-        until(lambda: psutil.pid_exists(runner.pid("worker-1")), runner)
+        until(lambda: runner.pids("worker-1"), runner)
     os.kill(runner.pid("worker-1"), signal.SIGKILL)
 
     assert runner.ended() == 1

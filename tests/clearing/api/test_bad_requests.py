@@ -25,7 +25,6 @@ POSTS = ["windows", "obligations", "force-close", "windows/1/process", "rollback
         "windows/1/nowhere",
         "operations/17",
         "obligations/not-a-uuid",
-        "emergency",
         "/api/v2/clearing/windows",
         "/health/nowhere",
         "/api",
