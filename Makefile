@@ -46,6 +46,7 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 	  $(PY) manage.py check --deploy --fail-level WARNING
 	$(PY) -m bandit --quiet --recursive clearing clearing_project netting settlement -c pyproject.toml
 	$(PY) $(VENV)/bin/pip-licenses --from=mixed --python=$(PY) > /dev/null
+	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --validate --output-file /dev/null
 	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(if $(TESTED),,$(PY) -m pytest -n $(JOBS) --dist loadfile)
