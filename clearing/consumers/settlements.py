@@ -85,7 +85,7 @@ def _listen(heard: "queue.Queue[Heard]", stop: threading.Event) -> None:
         except grpc.RpcError as broken:
             if not stop.is_set():
                 logger.warning("the settlement engine's stream broke: %s", broken)
-        stop.wait(random.uniform(0, wait))  # noqa: S311 # nosec B311 - spreads reconnections
+        stop.wait(random.uniform(0, wait))  # noqa: S311 - spreads reconnections # nosec B311
         wait = min(2 * wait, WAIT_SECONDS_MAX)
 
 

@@ -102,7 +102,7 @@ def _gross_pairs(window: ClearingWindow) -> dict[str, GrossPairs]:
     """Add up payer, payee, gross and count by pair and weight, per currency in order of code."""
     key, rows = ["currency_id", "payer_id", "payee_id"], Obligation.objects.filter(window_id=window.pk)
     if weight := weights.expression(window):
-        weighed = RawSQL(weight, ())  # noqa: S611 # nosec B611 - nothing from outside is in it
+        weighed = RawSQL(weight, ())  # noqa: S611 - nothing from outside is in it # nosec B611
         key, rows = [*key, "weight"], rows.annotate(weight=weighed)
     grouped = (
         rows.order_by()

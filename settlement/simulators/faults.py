@@ -39,7 +39,7 @@ def seeded(seed: int, shares: Mapping[str, float]) -> Choose:
     """Choose a mode for an order, by what the order says: the same whenever it comes; empty: no fault."""
 
     def choose(order: str) -> str:
-        drawn = random.Random(f"{seed}/{order}").random()  # noqa: S311 # nosec B311 - a simulation
+        drawn = random.Random(f"{seed}/{order}").random()  # noqa: S311 - a simulation # nosec B311
         for mode, share in shares.items():
             drawn -= share
             if drawn < 0:
