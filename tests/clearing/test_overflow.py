@@ -8,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from clearing import operations, partitions, queries, windows
-from clearing.checkpoints import obligations_collected
 from clearing.models import ClearingWindow, FrozenSet, Obligation, ObligationKey, RollOn, SetAside
 from clearing.states import Region, WindowStatus
 from netting.money import AMOUNT_MAX
@@ -153,17 +152,6 @@ def test_a_window_keeps_no_more_than_64_bits_add_up_to_in_each_currency() -> Non
     run = running(windows.get(opened.pk), applied=2)
     frozen = FrozenSet.objects.filter(operation=run).values_list("gross_minor", flat=True)
     assert list(frozen) == [AMOUNT_MAX, AMOUNT_MAX]
-
-
-def test_amounts_beyond_64_bits_would_stop_the_run_at_the_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
-    circle()
-    opened = window()
-    take(obligation(A, B, AMOUNT_MAX), obligation(B, C, AMOUNT_MAX))
-    monkeypatch.setattr(partitions, "first_surplus", lambda *_, **__: None)
-    shut = windows.close(opened, at=AT)
-
-    with pytest.raises(obligations_collected.SumOverflow):
-        running(shut, applied=2)
 
 
 def test_a_full_window_clears_what_it_kept_and_can_still_be_given_up() -> None:

@@ -364,7 +364,8 @@ def test_the_simulator_may_die_in_the_middle_and_come_back(
     with simulated(file, address, tmp_path) as second:
         assert pull.pull(window.pk, at=later())
 
-    assert (len(half), died) == (4, True)
+    assert died
+    assert len(half) in (0, 4), "what had left the engine when it died comes whole batches at a time"
     assert stored(window) == [f"e{number}" for number in range(10)]
     assert second.status == 0
 
