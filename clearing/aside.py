@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import connection
 
 from clearing import partitions
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.models import ClearingWindow, Obligation, ObligationKey, RollOn, SetAside
-from clearing.states import Arrival, AsideStatus, EventType, Region
+from clearing.states import Arrival, AsideStatus, Region
 from clearing_project.errors import NotFound
 
 LOOKS_MAX = 5  # an obligation may move on between the look at its key and the look at its row
@@ -163,11 +163,10 @@ def move_on(surplus: Surplus, *, at: datetime) -> None:
     )
     outbox.append(
         window.pk,
-        EventType.OVERFLOWED,
+        facts.Overflowed(
+            reason=reason, obligations_count=count, rolled_on_to_window_id=target.pk if target else None
+        ),
         at=at,
-        reason=reason,
-        rolled_on_to_window_id=target.pk if target else None,
-        obligations_count=count,
     )
 
 

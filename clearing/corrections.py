@@ -13,10 +13,10 @@ from uuid import UUID
 from django.db import transaction
 
 from clearing import operations, steps
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow
-from clearing.states import OPERATION_MOVES, EventType, OperationStatus, OperationType, WindowStatus
+from clearing.states import OPERATION_MOVES, OperationStatus, OperationType, WindowStatus
 from clearing_project.errors import ClearingError, Conflict
 from clearing_project.lifecycle import move
 from settlement import accounts, corrections
@@ -108,13 +108,14 @@ def _send_back(
     move(operation, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
     outbox.append(
         operation.window_id,
-        EventType.CORRECTED,
+        facts.Corrected(
+            operation_id=operation.pk,
+            corrected_operation_id=run_id,
+            instructions_count=count,
+            reason=operation.reason,
+            requested_by=operation.requested_by,
+        ),
         at=at,
-        operation_id=str(operation.pk),
-        corrected_operation_id=str(run_id),
-        instructions_count=count,
-        reason=operation.reason,
-        requested_by=operation.requested_by,
     )
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from clearing import operations, settling, steps
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.faults import reach
 from clearing.models import (
     AtomicOperation,
@@ -26,7 +26,6 @@ from clearing.models import (
 from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
-    EventType,
     NettingMode,
     OperationStatus,
     OperationType,
@@ -197,13 +196,14 @@ def _complete(operation: AtomicOperation, window: ClearingWindow, *, at: datetim
     metrics = _measure(operation, window, at=at)
     outbox.append(
         window.pk,
-        EventType.COMPLETED,
+        facts.Completed(
+            operation_id=operation.pk,
+            obligations_count=metrics.obligations_count,
+            instructions_count=metrics.instructions_count,
+            efficiency_bps=metrics.efficiency_bps,
+            emergency_mode=window.emergency_mode,
+        ),
         at=at,
-        operation_id=str(operation.pk),
-        obligations_count=metrics.obligations_count,
-        instructions_count=metrics.instructions_count,
-        efficiency_bps=metrics.efficiency_bps,
-        emergency_mode=window.emergency_mode,
     )
 
 
@@ -254,13 +254,8 @@ def _alert(operation: AtomicOperation, *, at: datetime) -> None:
         return
     obligations, efficiency_bps = _efficiency(operation)
     if obligations and efficiency_bps < settings.CLEARING["EMERGENCY_THRESHOLD"] * 10_000:
-        outbox.append(
-            operation.window_id,
-            EventType.EFFICIENCY_ALERT,
-            at=at,
-            operation_id=str(operation.pk),
-            efficiency_bps=efficiency_bps,
-        )
+        told = facts.EfficiencyAlert(operation_id=operation.pk, efficiency_bps=efficiency_bps)
+        outbox.append(operation.window_id, told, at=at)
 
 
 def _efficiency(operation: AtomicOperation) -> tuple[int, int]:

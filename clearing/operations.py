@@ -16,13 +16,12 @@ from django.db.models import Count, QuerySet
 
 from clearing import digests, steps
 from clearing.checkpoints import STEPS
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.faults import reach
 from clearing.models import AtomicOperation, Checkpoint, ClearingWindow
 from clearing.states import (
     OPERATION_MOVES,
     CheckpointStatus,
-    EventType,
     OperationStatus,
     OperationType,
 )
@@ -347,11 +346,7 @@ def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | s
         changes = {"error_message": message[:2000]}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)
-            outbox.append(
-                operation.window_id,
-                EventType.ROLLBACK_FAILED,
-                at=at,
-                operation_id=str(operation_id),
-                checkpoint=place,
-                cause=str(failure)[:REASON_MAX],
+            told = facts.RollbackFailed(
+                operation_id=operation_id, checkpoint=place, cause=str(failure)[:REASON_MAX]
             )
+            outbox.append(operation.window_id, told, at=at)

@@ -15,10 +15,9 @@ from django.conf import settings
 from django.db import transaction
 
 from clearing import steps
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.faults import reach
 from clearing.models import AtomicOperation
-from clearing.states import EventType
 from settlement.models import Execution
 from settlement.rails import engine, executions
 from settlement.rails.executions import Answer, Claim, Outcome, Recorded
@@ -27,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 DRIVE_SECONDS = 30.0  # one task's share; what is left is sent again
 SHOWN_MAX = 100  # instructions named by one event
+Kind = type[facts.InstructionsFailed] | type[facts.InstructionsContradicted]
 
 
 def drive(operation_id: UUID, *, at: datetime) -> datetime | None:
@@ -61,8 +61,8 @@ def record(operation_id: UUID, answers: Sequence[tuple[Claim, Answer]], *, at: d
     """Record what the engine answered, and tell of what failed or was contradicted."""
     recorded = executions.record(answers, at=at)
     operation = steps.get(operation_id)
-    _tell(operation, EventType.INSTRUCTIONS_FAILED, recorded.failed, at=at)
-    _tell(operation, EventType.INSTRUCTIONS_CONTRADICTED, recorded.contradicted, at=at)
+    _tell(operation, facts.InstructionsFailed, recorded.failed, at=at)
+    _tell(operation, facts.InstructionsContradicted, recorded.contradicted, at=at)
     return recorded
 
 
@@ -85,23 +85,18 @@ def hear(told: Iterable[tuple[str, str, Outcome]], *, at: datetime) -> set[UUID]
     return {row.batch_id for row in found}
 
 
-def _tell(operation: AtomicOperation, event: EventType, rows: list[Execution], *, at: datetime) -> None:
+def _tell(operation: AtomicOperation, kind: Kind, rows: list[Execution], *, at: datetime) -> None:
     for start in range(0, len(rows), SHOWN_MAX):
         named = rows[start : start + SHOWN_MAX]
         for row in named:
-            logger.error("%s: %s of operation %s: %s", event.value, row, operation.pk, row.message)
-        outbox.append(
-            operation.window_id,
-            event,
-            at=at,
-            operation_id=str(operation.pk),
-            instructions=[
-                {
-                    "instruction_id": str(row.instruction_id),
-                    "attempt": row.attempt,
-                    "settlement_id": row.settlement_id,
-                    "message": row.message,
-                }
-                for row in named
-            ],
-        )
+            logger.error("%s: %s of operation %s: %s", kind.event_type.value, row, operation.pk, row.message)
+        said = [
+            facts.Execution(
+                instruction_id=row.instruction_id,
+                attempt=row.attempt,
+                settlement_id=row.settlement_id,
+                message=row.message,
+            )
+            for row in named
+        ]
+        outbox.append(operation.window_id, kind(operation_id=operation.pk, instructions=said), at=at)

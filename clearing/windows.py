@@ -20,12 +20,11 @@ from clearing import aside, calendar, operations, partitions, schedules
 from clearing import weights as weighing
 from clearing.aside import Span, Surplus
 from clearing.engine import pulls
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
     OPERATION_MOVES,
     WINDOW_MOVES,
-    EventType,
     NettingMode,
     OperationStatus,
     OperationType,
@@ -211,7 +210,7 @@ def open_window(
     move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
     _wait_until(row, None)
     _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
-    outbox.append(window.pk, EventType.OPENED, at=at, reason=reason)
+    outbox.append(window.pk, facts.Opened(reason=reason), at=at)
     return window
 
 
@@ -253,7 +252,8 @@ def begin_close(window: ClearingWindow, *, at: datetime, reason: str = "") -> Cl
     move(window, to=WindowStatus.CLOSING, moves=WINDOW_MOVES, closing_at=at)
     closing = operations.create(window, OperationType.WINDOW_CLOSE, reason=reason)
     operations.start(closing, at=at)
-    outbox.append(window.pk, EventType.CLOSING, at=at, reason=reason, emergency_mode=window.emergency_mode)
+    told = facts.Closing(reason=reason, emergency_mode=window.emergency_mode)
+    outbox.append(window.pk, told, at=at)
     pulls.plan(window, at=at)
     if row.is_enabled:
         _open_next(row, since=min(at, window.cutoff_at), at=at)
@@ -283,7 +283,7 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
     aside.report_held(window.pk, region=Region(window.region))
     closing = window.operations.get(operation_type=OperationType.WINDOW_CLOSE)
     move(closing, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)
-    outbox.append(window.pk, EventType.CLOSED, at=at)
+    outbox.append(window.pk, facts.Closed(), at=at)
     return window
 
 
@@ -328,9 +328,11 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
         move(window, to=WindowStatus.FAILED, moves=WINDOW_MOVES, processed_at=at)
         target = enter(Region(window.region), at=at)
         count = partitions.empty_into(window.pk, target_id=target.pk)
-        told = {"reason": reason, "obligations_count": count}
-        rolled = RollOn.objects.create(source=window, target=target, rolled_at=at, **told)
-        outbox.append(window.pk, EventType.FAILED, at=at, rolled_on_to_window_id=target.pk, **told)
+        rolled = RollOn.objects.create(
+            source=window, target=target, rolled_at=at, reason=reason, obligations_count=count
+        )
+        told = facts.Failed(reason=reason, obligations_count=count, rolled_on_to_window_id=target.pk)
+        outbox.append(window.pk, told, at=at)
     return rolled
 
 

@@ -124,8 +124,8 @@ BREAKS = (
     Break(
         "a failed rollback raises no alarm",
         "clearing/operations.py",
-        "                EventType.ROLLBACK_FAILED,\n",
-        "                EventType.ROLLED_BACK,\n",
+        "            outbox.append(operation.window_id, told, at=at)\n",
+        "",
         ROLLBACK,
         "said_aloud",
     ),

@@ -15,8 +15,10 @@ import django
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models.signals import post_save
 from pytest_django.plugin import blocking_manager_key
 
+from tests import contract
 from tests.servers import Servers
 
 SERVERS = Servers()
@@ -65,6 +67,11 @@ def pytest_xdist_setupnodes() -> None:
     """
     SERVERS.stop()
     del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
+def pytest_sessionstart() -> None:
+    """Hold every event that any test has written to its published schema."""
+    post_save.connect(contract.hold, sender="clearing.WindowEvent")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,18 +3,18 @@
 import logging
 from datetime import datetime
 from functools import partial
-from typing import Any
 
+import msgspec
 from django.db import connection, transaction
 
+from clearing.events.facts import Fact
 from clearing.models import WindowEvent
-from clearing.states import EventType
 from clearing_project import trace
 
 logger = logging.getLogger(__name__)
 
 
-def append(window_id: int, event_type: EventType, *, at: datetime, **data: Any) -> WindowEvent:
+def append(window_id: int, fact: Fact, *, at: datetime) -> WindowEvent:
     """
     Write the window's next event. The window's row is locked until the transaction ends, so that
     sequences are gapless and in the order of commits. The event keeps the id of the request it came from.
@@ -27,10 +27,11 @@ def append(window_id: int, event_type: EventType, *, at: datetime, **data: Any) 
             [window_id],
         )
         (sequence,) = cursor.fetchone()
+    data = msgspec.to_builtins(fact)
     if request_id := trace.request_id():
         data["request_id"] = request_id
-    told = {"window_id": window_id, "event_type": event_type.value, "sequence": sequence}
+    told = {"window_id": window_id, "event_type": fact.event_type.value, "sequence": sequence}
     transaction.on_commit(partial(logger.info, "event", extra=told), robust=True)
     return WindowEvent.objects.create(
-        window_id=window_id, sequence=sequence, event_type=event_type, occurred_at=at, data=data
+        window_id=window_id, sequence=sequence, event_type=fact.event_type, occurred_at=at, data=data
     )

@@ -14,9 +14,9 @@ from django.db import transaction
 
 from clearing import aside, partitions, windows
 from clearing.aside import LOOKS_MAX, UnknownObligation
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.models import ClearingWindow, Obligation, ObligationAct, ObligationKey, SetAside
-from clearing.states import ASIDE_MOVES, Act, Arrival, AsideStatus, EventType, Region
+from clearing.states import ASIDE_MOVES, Act, Arrival, AsideStatus, Region
 from clearing.windows import NoAcceptingWindow
 from clearing_project.errors import Conflict, Denied
 from clearing_project.lifecycle import move
@@ -207,9 +207,9 @@ def _party_id(by: Actor) -> int | None:
 
 
 EVENTS = {
-    Act.CANCELLED: EventType.OBLIGATION_CANCELLED,
-    Act.HELD: EventType.OBLIGATION_HELD,
-    Act.RELEASED: EventType.OBLIGATION_RELEASED,
+    Act.CANCELLED: facts.ObligationCancelled,
+    Act.HELD: facts.ObligationHeld,
+    Act.RELEASED: facts.ObligationReleased,
 }
 
 
@@ -228,4 +228,4 @@ def _record(row: SetAside, act: Act, *, by: Actor, reason: str, window_id: int |
     latest = ClearingWindow.objects.filter(region=row.region).order_by("-id").values_list("pk", flat=True)
     told_of = window_id or latest.first()
     if told_of is not None:  # a region that never had a window has no events
-        outbox.append(told_of, EVENTS[act], at=at, obligation_id=str(row.key))
+        outbox.append(told_of, EVENTS[act](obligation_id=row.key), at=at)

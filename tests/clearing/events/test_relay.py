@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from django.db import connection, transaction
 
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, payload
 from clearing.models import ClearingWindow, WindowEvent
 from clearing.states import EventType
@@ -190,7 +191,7 @@ def test_a_relay_that_is_told_to_stop_ends_in_order(relay: Callable[..., Process
 def _tell(window: ClearingWindow, count: int) -> None:
     for number in range(count):
         with transaction.atomic():
-            outbox.append(window.pk, EventType.PROCESSING, at=factories.AT, number=number)
+            outbox.append(window.pk, facts.Processing(operation_id=uuid.UUID(int=number)), at=factories.AT)
 
 
 def _log(process: Process) -> str:

@@ -6,16 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
 from django.db import connection, transaction
 
 from clearing import operations, windows
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.models import ApiToken, ClearingWindow
 from clearing.models.access import Role
 from clearing.rpc import guard, hub
+from clearing.rpc.pb import clearing_pb2 as pb
 from clearing.states import EventType
 from tests import factories
 from tests.clearing.rpc.conftest import Running, issue
@@ -160,9 +162,9 @@ def test_a_long_absence_is_told_in_order(follow: Callable[..., Reader]) -> None:
     window = factories.window()
     place = follow(f"{window.pk}:0").next(1)[0].metadata["resume_after"]
     for number in range(1200):
-        _tell(window, number=number)
+        _tell(window, number)
 
-    numbers = [json.loads(update.details)["number"] for update in follow(place).next(1200)]
+    numbers = [_number(update) for update in follow(place).next(1200)]
 
     assert numbers == list(range(1200))
 
@@ -244,8 +246,8 @@ def test_a_slow_reader_is_cut_off_and_holds_nobody_up(
         quick = Reader(Client("", issue(Role.AUDITOR), channel=channel).StreamWindowUpdates(region=REGION))
 
         for number in range(120):
-            _tell(window, number=number, padding="x" * 100_000)  # more than transports hold for a reader
-            assert json.loads(quick.next(1)[0].details)["number"] == number
+            _tell(window, number, padding="x" * 100_000)  # more than transports hold for a reader
+            assert _number(quick.next(1)[0]) == number
         quick.close()
 
     assert refused(lambda: slow) == ("RESOURCE_EXHAUSTED", "reader_too_slow")
@@ -337,11 +339,16 @@ def test_a_participant_is_told_of_its_own_settlement_alone(client_of: Callable[.
     assert json.loads(update.details)["from_bank"] == "BANK-A"
 
 
-def _tell(window: ClearingWindow, **data: Any) -> None:
+def _tell(window: ClearingWindow, number: int = 0, *, padding: str = "") -> None:
     """Write an event of the window that moves nothing."""
     at = factories.AT + timedelta(hours=1)
+    fact = facts.RolledBack(operation_id=UUID(int=number), error_code=padding, error_message="")
     with transaction.atomic():
-        outbox.append(window.pk, EventType.PROCESSING, at=at, **data)
+        outbox.append(window.pk, fact, at=at)
+
+
+def _number(update: pb.WindowUpdate) -> int:
+    return UUID(json.loads(update.details)["operation_id"]).int
 
 
 def _own_channel(address: str) -> grpc.Channel:

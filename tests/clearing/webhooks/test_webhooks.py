@@ -15,14 +15,16 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from clearing.events import outbox
+from clearing.events import facts, outbox
 from clearing.models import ClearingWindow, WebhookDelivery, WebhookEndpoint, WindowEvent
-from clearing.states import EventType, Region
+from clearing.states import Region
 from clearing.webhooks import delivery, sending, signing
 from clearing.webhooks.sending import AddressRefused
 from tests import factories
 from tests.clearing.webhooks.receiver import Receiver
 from tests.database import aside, refused, sql
+
+CLOSING = facts.Closing(reason="test", emergency_mode=False)
 
 pytestmark = pytest.mark.django_db
 
@@ -40,9 +42,9 @@ def endpoint(url: str = "https://receiver.example/", **fields: Any) -> WebhookEn
     return made
 
 
-def happen(window: ClearingWindow, *kinds: EventType) -> None:
-    for kind in kinds:
-        outbox.append(window.pk, kind, at=timezone.now())
+def happen(window: ClearingWindow, *told: facts.Fact) -> None:
+    for fact in told:
+        outbox.append(window.pk, fact, at=timezone.now())
 
 
 def one_round(send: delivery.Send = sending.send) -> int:
@@ -69,7 +71,7 @@ def test_every_event_arrives_in_order_with_a_signature_any_library_verifies(priv
     with Receiver() as receiver:
         there = endpoint(receiver.url)
         window = factories.window()
-        happen(window, EventType.CLOSING, EventType.CLOSED)
+        happen(window, CLOSING, facts.Closed())
 
         rounds()
 
@@ -103,8 +105,8 @@ def test_while_a_secret_is_replaced_both_verify(private: None) -> None:
 def test_a_failure_holds_its_own_window_up_and_no_other() -> None:
     endpoint()
     first, second = factories.window(), factories.window(Region.ADGM)
-    happen(first, EventType.CLOSING)
-    happen(second, EventType.CLOSING)
+    happen(first, CLOSING)
+    happen(second, CLOSING)
     tried: list[tuple[int, int]] = []
     is_down = True
 
@@ -154,7 +156,7 @@ def test_what_is_never_taken_is_given_up_and_sent_again_when_asked(
 def test_gone_is_given_up_at_once_and_a_redirect_is_not_followed(private: None) -> None:
     with Receiver(410, 302) as receiver:
         endpoint(receiver.url)
-        happen(factories.window(), EventType.CLOSING)
+        happen(factories.window(), CLOSING)
         one_round()
         one_round()
 
