@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Queue
+from threading import Event
 
 import pytest
 from django.conf import settings
@@ -110,15 +111,18 @@ def test_closing_in_one_transaction_waits_for_who_entered_and_never_in_a_circle(
     circle()
     lost, following = rolled_back(), window()
     closer: Queue[int] = Queue()
+    entered = Event()
 
     def close() -> ClearingWindow:
         with transaction.atomic():
             closer.put(backend())
+            assert entered.wait(PATIENCE_SECONDS)
             return windows.close(following, at=AT, reason="test")
 
     def give_up() -> RollOn:
         with transaction.atomic():
             partitions.pass_gate(following.pk)
+            entered.set()
             wait_until_blocked(closer.get(timeout=PATIENCE_SECONDS))
             return windows.give_up(lost, at=AT, reason="hopeless")
 
