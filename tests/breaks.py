@@ -288,9 +288,9 @@ BREAKS = (
     ),
     Break(
         "a settled instruction may be changed",
-        f"{SETTLEMENT}/0002_guards.py",
-        "        OLD.status IN ('Completed', 'Failed')\n        OR ",
-        "        ",
+        f"{SETTLEMENT}/0007_rails_guards.py",
+        "        OLD.status = 'Completed'\n        OR (OLD.status",
+        "        (OLD.status",
         LEDGER,
     ),
     # --- what is kept ---
