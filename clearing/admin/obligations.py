@@ -136,26 +136,31 @@ class SetAsideAdmin(ActingAdmin, LargeAdmin):
             return queryset.filter(reference=term), False
 
 
-@admin.register(ObligationKey)
-class ObligationKeyAdmin(LargeAdmin):
-    """Where the obligation of a public id is. The search takes a whole id."""
+class ByPublicId(LargeAdmin):
+    """Pages of a large table that is searched by an obligation's public id, through its index."""
 
-    list_display = ("key", "window_id", "obligation_id")
-    ordering = ("key",)
     search_fields = ("=key",)
     search_help_text = "A whole public id"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look the id up by the primary key."""
+        """Compare the whole id; nothing is found by what is none."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
-            return queryset.filter(pk=UUID(term)), False
+            return queryset.filter(key=UUID(term)), False
         except ValueError:
             return queryset.none(), False
+
+
+@admin.register(ObligationKey)
+class ObligationKeyAdmin(ByPublicId):
+    """Where the obligation of a public id is. The search takes a whole id."""
+
+    list_display = ("key", "window_id", "obligation_id")
+    ordering = ("key",)
 
 
 @admin.register(RollOn)
@@ -171,28 +176,14 @@ class RollOnAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ObligationAct)
-class ObligationActAdmin(LargeAdmin):
+class ObligationActAdmin(ByPublicId):
     """Who cancelled, held or released which obligation, the latest first. The search takes a public id."""
 
     list_display = ("id", "act", "key", "by", "reason", "done")
     list_filter = ("act",)
     fields = ("act", "key", "by", "party", "reason", "window_id", "done")
     ordering = ("-id",)
-    search_fields = ("=key",)
-    search_help_text = "A whole public id"
     done = moment_column("at")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Look the id up by its index."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        try:
-            return queryset.filter(key=UUID(term)), False
-        except ValueError:
-            return queryset.none(), False
 
 
 @admin.register(HeldTotal)
