@@ -58,8 +58,8 @@ class Command(ClearingCommand):
 
 def _start_emergency(options: dict[str, Any]) -> AtomicOperation:
     """Clear the accepting window, or the one that is named, as an emergency; that needs a reason."""
-    reason = options["reason"].strip()
-    if not 0 < len(reason) <= operations.REASON_MAX or reason == REASON:
+    reason = operations.reason_given(options["reason"])
+    if reason == REASON:
         raise operations.ReasonInvalid(operations.REASON_MAX)
     window = windows.get(options["window"]) if options["window"] else None
     return emergency.clear(

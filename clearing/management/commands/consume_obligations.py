@@ -1,13 +1,13 @@
 """``manage.py consume_obligations``: take obligations from NATS until told to stop."""
 
 import asyncio
-import signal
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from clearing.consumers import obligations
+from clearing_project import stopping
 
 
 class Command(BaseCommand):
@@ -22,11 +22,7 @@ class Command(BaseCommand):
         self.stdout.write("obligation consumer stopped")
 
     async def _run(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(told, stop.set)
-        await obligations.run(settings.NATS_URL, stop=stop, on_ready=self._announce)
+        await obligations.run(settings.NATS_URL, stop=stopping.told_in_loop(), on_ready=self._announce)
 
     def _announce(self) -> None:
         self.stdout.write("obligation consumer ready")

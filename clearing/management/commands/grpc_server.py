@@ -1,13 +1,13 @@
 """``manage.py grpc_server``: serve gRPC until told to stop."""
 
 import asyncio
-import signal
 from typing import Any
 
 from django.conf import settings
 
 from clearing.management.base import ClearingCommand
 from clearing.rpc import server, tls
+from clearing_project import stopping
 
 
 class Command(ClearingCommand):
@@ -19,14 +19,10 @@ class Command(ClearingCommand):
         self.stdout.write("gRPC server stopped")
 
     async def _run(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(told, stop.set)
         host = f"[{settings.HTTP_HOST}]" if ":" in settings.HTTP_HOST else settings.HTTP_HOST
         await server.run(
             f"{host}:{settings.GRPC_PORT}",
-            stop=stop,
+            stop=stopping.told_in_loop(),
             on_ready=self._announce,
             tls=tls.Files(**settings.GRPC_TLS),
         )

@@ -1,7 +1,5 @@
 """``manage.py settlement_events``: listen to the settlement engine until told to stop."""
 
-import signal
-import threading
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +7,7 @@ from django.core.management.base import CommandError
 
 from clearing.consumers import settlements
 from clearing.management.base import INVALID, ClearingCommand
-from clearing_project import remote
+from clearing_project import remote, stopping
 
 
 class Command(ClearingCommand):
@@ -23,9 +21,7 @@ class Command(ClearingCommand):
         if not settings.SETTLEMENT_ENGINE_URL:
             raise CommandError("SETTLEMENT_ENGINE_URL names no settlement engine", returncode=INVALID)
         remote.channel(settings.SETTLEMENT_ENGINE_URL)  # an address that is none is refused here
-        stop = threading.Event()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told, lambda *_: stop.set())
+        stop = stopping.told()
         self.stdout.write("settlement events ready")
         self.stdout.flush()
         settlements.run(stop=stop)

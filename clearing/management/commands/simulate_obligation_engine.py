@@ -1,7 +1,5 @@
 """``manage.py simulate_obligation_engine FILE.csv``: an obligation engine to try ours against."""
 
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from clearing.management.base import INVALID, ClearingCommand, existing_file
 from clearing.obligations.rows import read
 from clearing.simulators.obligation_engine import MODES, ObligationEngine, serving
+from clearing_project import stopping
 
 
 class Command(ClearingCommand):
@@ -40,9 +39,7 @@ class Command(ClearingCommand):
         engine = ObligationEngine(
             obligations, faults=_faults(options["fault"]), late_seconds=options["late_seconds"]
         )
-        stop = threading.Event()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told, lambda *_: stop.set())
+        stop = stopping.told()
         with serving(engine, options["address"]) as port:
             self.stdout.write(f"obligation engine ready on port {port}")
             self.stdout.flush()

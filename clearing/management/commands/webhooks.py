@@ -1,12 +1,11 @@
 """``manage.py webhooks``: deliver events over HTTP until told to stop."""
 
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from clearing.webhooks import delivery
+from clearing_project import stopping
 
 
 class Command(BaseCommand):
@@ -17,10 +16,7 @@ class Command(BaseCommand):
     requires_system_checks = []  # they would load every page of the web door
 
     def handle(self, *args: Any, **options: Any) -> None:
-        told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told.set())
-        delivery.run(told.wait, on_ready=self._announce)
+        delivery.run(stopping.told().wait, on_ready=self._announce)
         self.stdout.write("webhooks stopped")
 
     def _announce(self) -> None:

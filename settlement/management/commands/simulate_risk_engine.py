@@ -1,11 +1,10 @@
 """``manage.py simulate_risk_engine``: an outside risk engine that misbehaves on request."""
 
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from clearing_project import stopping
 from settlement.simulators import faults, risk_engine
 from settlement.simulators.risk_engine import MODES, RiskEngine
 
@@ -31,9 +30,7 @@ class Command(BaseCommand):
         engine = RiskEngine(
             choose=faults.seeded(options["seed"], shares), late_seconds=options["late_seconds"]
         )
-        stop = threading.Event()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told, lambda *_: stop.set())
+        stop = stopping.told()
         with risk_engine.serving(engine, options["address"]) as port:
             host = options["address"].rpartition(":")[0]
             self.stdout.write(f"risk engine ready on {host}:{port}")

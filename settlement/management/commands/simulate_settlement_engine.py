@@ -1,12 +1,11 @@
 """``manage.py simulate_settlement_engine``: an outside settlement engine that misbehaves on request."""
 
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from clearing_project import stopping
 from settlement.simulators import faults, settlement_engine
 from settlement.simulators.settlement_engine import MODES, SettlementEngine
 
@@ -37,9 +36,7 @@ class Command(BaseCommand):
             late_seconds=options["late_seconds"],
             is_forgetful=options["forgetful"],
         )
-        stop = threading.Event()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told, lambda *_: stop.set())
+        stop = stopping.told()
         with settlement_engine.serving(engine, options["address"]) as port:
             host = options["address"].rpartition(":")[0]
             self.stdout.write(f"settlement engine ready on {host}:{port}")
