@@ -69,8 +69,7 @@ def correct(
         InstructionNotInBatch, InstructionNotSettled, AlreadyCorrected, NothingToCorrect, CorrectionUnbalanced
         InsufficientFunds: who received the money no longer has it.
     """
-    if not 0 < len(reason.strip()) <= operations.REASON_MAX:
-        raise operations.ReasonInvalid(operations.REASON_MAX)
+    reason = operations.reason_given(reason)
     run = operations.live_clearing(window.pk)
     status = ClearingWindow.objects.values_list("status", flat=True).get(pk=window.pk)
     if run is None or status != WindowStatus.COMPLETED:

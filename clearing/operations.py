@@ -28,6 +28,7 @@ from clearing.states import (
 from clearing.steps import OutOfTurn
 from clearing_project.errors import ClearingError, Conflict, Invalid
 from clearing_project.lifecycle import move
+from clearing_project.storable import storable
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +81,16 @@ class RollbackFailed(Conflict):
     message = "Operation {operation_id}: undoing {checkpoint} failed: {cause}"
 
 
-def reason_given(text: str) -> str:
+def reason_given(text: str, *, is_required: bool = True) -> str:
     """
     Return why somebody intervenes, without the blanks around it.
 
     Raises:
-        ReasonInvalid
+        ReasonInvalid: it is empty though required, too long, or holds control characters.
     """
     reason = text.strip()
-    if not 0 < len(reason) <= REASON_MAX:
+    printable = all(char.isprintable() or char in "\n\t" for char in reason)
+    if (is_required and not reason) or len(reason) > REASON_MAX or not printable:
         raise ReasonInvalid(REASON_MAX)
     return reason
 
@@ -217,7 +219,7 @@ def condemn(operation_id: UUID, failure: BaseException, *, at: datetime, token: 
             return False
         if operation.status == OperationStatus.IN_PROGRESS and operation.rolling_back_at is None:
             AtomicOperation.objects.filter(pk=operation_id).update(
-                rolling_back_at=at, error_code=code, error_message=text[:2000]
+                rolling_back_at=at, error_code=code, error_message=storable(text, length_max=2000)
             )
         return True
 
@@ -343,10 +345,12 @@ def _mark_rollback_failed(operation_id: UUID, place: str, failure: Exception | s
     with transaction.atomic():
         operation = steps.lock(operation_id)
         message = f"{operation.error_message} (then the rollback failed at {place}: {failure})"
-        changes = {"error_message": message[:2000]}
+        changes = {"error_message": storable(message, length_max=2000)}
         if operation.status in (OperationStatus.IN_PROGRESS, OperationStatus.COMMITTED):
             move(operation, to=OperationStatus.ROLLBACK_FAILED, moves=OPERATION_MOVES, **changes)
             told = facts.RollbackFailed(
-                operation_id=operation_id, checkpoint=place, cause=str(failure)[:REASON_MAX]
+                operation_id=operation_id,
+                checkpoint=place,
+                cause=storable(str(failure), length_max=REASON_MAX),
             )
             outbox.append(operation.window_id, told, at=at)

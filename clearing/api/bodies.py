@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from clearing.api.errors import MediaTypeUnsupported
 from clearing.decoding import BodyMalformed, decoded
-from clearing.operations import REASON_MAX, ReasonInvalid
+from clearing.operations import REASON_MAX
 from clearing.states import NettingMode, Weights
 
 Body = TypeVar("Body")
@@ -108,17 +108,3 @@ def require(request: Request, *media_types: str) -> str:
     if found not in media_types:
         raise MediaTypeUnsupported(found, " or ".join(media_types))
     return found
-
-
-def reason(text: str, *, is_required: bool = True) -> str:
-    """
-    Return the reason without surrounding space.
-
-    Raises:
-        ReasonInvalid: it is empty though required, too long, or holds control characters.
-    """
-    stripped = text.strip()
-    printable = all(char.isprintable() or char in "\n\t" for char in stripped)
-    if (is_required and not stripped) or len(stripped) > REASON_MAX or not printable:
-        raise ReasonInvalid(REASON_MAX)
-    return stripped

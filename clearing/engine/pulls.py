@@ -15,6 +15,7 @@ from clearing.engine import client
 from clearing.models import ClearingWindow, ObligationPull
 from clearing.states import PullStatus
 from clearing_project.errors import ClearingError, Conflict
+from clearing_project.storable import storable
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def fail(window_id: int, trouble: ClearingError, *, at: datetime) -> None:
         attempts=attempts,
         next_at=at + timedelta(seconds=delay),
         error_code=trouble.public_code,
-        error_message=str(trouble)[:2000],
+        error_message=storable(str(trouble), length_max=2000),
     )
     if attempts < settings.CLEARING["PULL_ATTEMPTS_MAX"]:
         logger.warning("pull for window %s: %s", window_id, trouble)

@@ -63,7 +63,7 @@ class Calls:
         Raises:
             ReasonInvalid, UnknownWindow, IllegalMove
         """
-        reason = _reason(request.reason)
+        reason = operations.reason_given(request.reason)
         window = windows.close(windows.get(request.window_id), at=self.at, reason=reason)
         return pb.WindowCloseResult(
             success=True,
@@ -136,7 +136,7 @@ class Calls:
         return emergency.clear(
             windows.region(request.region),
             at=self.at,
-            reason=_reason(request.reason),
+            reason=operations.reason_given(request.reason),
             max_obligations=request.max_obligations or None,
         )
 
@@ -156,7 +156,7 @@ class Calls:
         Raises:
             ReasonInvalid, UnknownWindow, NothingToRollBack, AlreadyFinal, RollbackFailed
         """
-        reason = _reason(request.reason)
+        reason = operations.reason_given(request.reason)
         window = windows.get(request.window_id)
         undone = operations.roll_back_window(window.pk, at=self.at, reason=reason)
         if not undone:  # an undo that moved nothing is no success
@@ -186,10 +186,3 @@ class Calls:
 def _fingerprint(request: pb.EmergencyRequest) -> str:
     head = f"gRPC {type(request).__name__}\n".encode()
     return hashlib.sha256(head + request.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _reason(text: str) -> str:
-    reason = text.strip()
-    if not 0 < len(reason) <= operations.REASON_MAX:
-        raise operations.ReasonInvalid(operations.REASON_MAX)
-    return reason

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from clearing_project.storable import storable
 from netting import money
 from settlement import participants
 from settlement.models import Execution, SettlementInstruction
@@ -176,8 +177,9 @@ def hurry(engine_ids: Sequence[str], *, at: datetime) -> list[Execution]:
     Returns:
         All that bear these ids, those that have ended included; ids nobody knows are left out.
     """
+    theirs = [each for each in engine_ids if _can_be_asked(each)]
     ours = [UUID(each) for each in engine_ids if _is_uuid(each)]
-    found = Execution.objects.filter(settlement_id__in=[*engine_ids]) | Execution.objects.filter(pk__in=ours)
+    found = Execution.objects.filter(settlement_id__in=theirs) | Execution.objects.filter(pk__in=ours)
     rows = list(found.filter(rail=Rail.ENGINE).exclude(sends=0))
     Execution.objects.filter(
         pk__in=[row.pk for row in rows],
@@ -236,10 +238,12 @@ def _apply(row: Execution, claimed: Claim, answer: Answer, *, at: datetime) -> N
         _compare(row, answer, at=at)
     elif answer.outcome in FACTS:
         row.status = FACTS[answer.outcome]
-        row.settlement_id = answer.settlement_id[:ENGINE_TEXT_MAX] or row.settlement_id
-        row.reference = answer.reference[:ENGINE_TEXT_MAX] or row.reference
-        row.confirmation_code = answer.confirmation_code[:ENGINE_TEXT_MAX] or row.confirmation_code
-        row.message = answer.message[:MESSAGE_MAX]
+        row.settlement_id = answer.settlement_id if _can_be_asked(answer.settlement_id) else row.settlement_id
+        row.reference = storable(answer.reference, length_max=ENGINE_TEXT_MAX) or row.reference
+        row.confirmation_code = (
+            storable(answer.confirmation_code, length_max=ENGINE_TEXT_MAX) or row.confirmation_code
+        )
+        row.message = storable(answer.message, length_max=MESSAGE_MAX)
         row.completed_at = at if row.status == ExecutionStatus.COMPLETED else None
         row.next_at = at + _patience(row)
     elif (row.sends, row.asks) == (claimed.sends, claimed.asks):
@@ -248,7 +252,7 @@ def _apply(row: Execution, claimed: Claim, answer: Answer, *, at: datetime) -> N
 
 def _apply_silence(row: Execution, answer: Answer, *, at: datetime) -> None:
     """The latest claim brought no fact: what is known stays known, what is not is asked again."""
-    row.message = answer.message[:MESSAGE_MAX]
+    row.message = storable(answer.message, length_max=MESSAGE_MAX)
     row.next_at = at + _patience(row)
     row.refusal = answer.refusal[:32] or row.refusal
     has_more = row.status == ExecutionStatus.EXECUTING and answer.outcome == Outcome.ABSENT
@@ -270,6 +274,11 @@ def _compare(row: Execution, answer: Answer, *, at: datetime) -> None:
 
 def _patience(row: Execution) -> timedelta:
     return timedelta(seconds=min(ASK_SECONDS * 2 ** min(row.asks, 10), ASK_SECONDS_MAX))
+
+
+def _can_be_asked(settlement_id: str) -> bool:
+    """Whether the engine's id can be kept as it is; by another than that, we ask by our own."""
+    return settlement_id != "" and settlement_id == storable(settlement_id, length_max=ENGINE_TEXT_MAX)
 
 
 def _is_uuid(text: str) -> bool:

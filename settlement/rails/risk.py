@@ -20,6 +20,7 @@ from django.db import connection
 from clearing_project import remote
 from clearing_project.errors import Unavailable
 from clearing_project.remote import CircuitOpen, RemoteRefused, RemoteUnavailable
+from clearing_project.storable import storable
 from netting import money
 from settlement.models import RiskVerdict
 from settlement.states import VerdictStatus
@@ -133,7 +134,9 @@ def _ask(question: dict[str, Any]) -> tuple[VerdictStatus, str] | None:
     except (CircuitOpen, RemoteUnavailable, RemoteRefused, RiskAnswerInvalid) as silence:
         remote.logger.warning("instruction %s has no verdict: %s", question["instruction_id"], silence)
         return None
-    return (VerdictStatus.APPROVED if approved else VerdictStatus.REJECTED), reason[:REASON_MAX]
+    return (VerdictStatus.APPROVED if approved else VerdictStatus.REJECTED), storable(
+        reason, length_max=REASON_MAX
+    )
 
 
 def _verdict(answer: httpx.Response, instruction_id: str) -> tuple[bool, str]:

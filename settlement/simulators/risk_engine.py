@@ -5,6 +5,7 @@ Modes, each for an instruction whenever it is asked about, but for ``late``, ``t
 meet it the first time alone:
 
     reject      it is rejected
+    noise       it is rejected, with a reason that no database stores
     timeout     no answer is given
     late        the answer takes a while
     error       the answer is HTTP 500
@@ -25,7 +26,7 @@ from typing import Any
 from settlement.rails.risk import PATH
 from settlement.simulators.faults import Choose
 
-MODES = ("reject", "timeout", "late", "error", "nonsense", "die")
+MODES = ("reject", "noise", "timeout", "late", "error", "nonsense", "die")
 ONCE = ("timeout", "late", "error")
 SILENCE_SECONDS = 60.0
 
@@ -72,8 +73,8 @@ class RiskEngine:
             return 500, b"{}"
         if mode == "nonsense":
             return 200, b'{"approved": "perhaps"}'
-        rejected = mode == "reject"
-        verdict = {"approved": not rejected, "reason": "over the limit of the day" if rejected else ""}
+        reasons = {"reject": "over the limit of the day", "noise": "over the limit\0\ud800"}
+        verdict = {"approved": mode not in reasons, "reason": reasons.get(mode, "")}
         return 200, json.dumps(verdict).encode()
 
 

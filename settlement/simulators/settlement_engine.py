@@ -8,6 +8,7 @@ Modes, each for an order when it first comes:
     lost        it is not executed, and no answer is given
     twice       each of its events is sent twice
     late        it is accepted, and executed after a while
+    noise       it is accepted, executed after a while, and told of in texts that no database stores
     die         it is executed, and the process ends before the answer
     die_first   the process ends before it is executed
 
@@ -32,9 +33,10 @@ from settlement.rails.pb import settlement_pb2 as pb
 from settlement.rails.pb import settlement_pb2_grpc
 from settlement.simulators.faults import Choose
 
-MODES = ("reject", "timeout", "lost", "twice", "late", "die", "die_first")
+MODES = ("reject", "timeout", "lost", "twice", "late", "noise", "die", "die_first")
 THREADS = 32
 POLL_SECONDS = 0.1
+NOISE = "\0" * 1000
 
 
 class SettlementEngine(settlement_pb2_grpc.SettlementServiceServicer):
@@ -116,7 +118,7 @@ class SettlementEngine(settlement_pb2_grpc.SettlementServiceServicer):
                 currency=found["currency"],
                 created_at=int(found["at"]),
                 completed_at=int(found["at"]) if found["what"] == "executed" else 0,
-                error_message="rejected" if found["what"] == "failed" else "",
+                error_message="rejected" if found["what"] == "failed" else NOISE * (found["mode"] == "noise"),
             )
 
     def StreamSettlementEvents(self, request: pb.StreamRequest, context: Any) -> Iterator[pb.SettlementEvent]:
@@ -149,7 +151,7 @@ class SettlementEngine(settlement_pb2_grpc.SettlementServiceServicer):
     def _take(self, request: pb.SettlementRequest, mode: str) -> None:
         if mode == "reject":
             entry = self._write("failed", request, mode=mode)
-        elif mode == "late":
+        elif mode in ("late", "noise"):
             entry = self._write("accepted", request, mode=mode)
             self._execute_later(entry)
         else:
@@ -220,14 +222,14 @@ class SettlementEngine(settlement_pb2_grpc.SettlementServiceServicer):
                 heard.put(event)
 
     def _response(self, entry: dict[str, Any]) -> pb.SettlementResponse:
-        is_done = entry["what"] == "executed"
+        is_done, noise = entry["what"] == "executed", NOISE if entry["mode"] == "noise" else ""
         return pb.SettlementResponse(
-            settlement_id=entry["settlement_id"],
+            settlement_id=entry["settlement_id"] + noise,
             status=_status(entry),
-            reference=f"REF-{entry['settlement_id']}",
+            reference=f"REF-{entry['settlement_id']}{noise}",
             completed_at=int(entry["at"]) if is_done else 0,
-            confirmation_code=f"OK-{entry['settlement_id']}" if is_done else "",
-            message="rejected" if entry["what"] == "failed" else "",
+            confirmation_code=f"OK-{entry['settlement_id']}{noise}" if is_done else noise,
+            message="rejected" if entry["what"] == "failed" else noise,
         )
 
     def _say_nothing(self, context: Any) -> None:

@@ -13,7 +13,7 @@ from settlement.rails.executions import Answer, Outcome
 from settlement.states import ExecutionStatus
 from tests.database import refused, sql
 from tests.engines.conftest import Engine
-from tests.engines.scenes import AT, committed, one_in_currency, settle
+from tests.engines.scenes import AT, assert_settled_once, committed, one_in_currency, settle
 from tests.factories import A, B, balances, snapshot
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +59,19 @@ def test_events_that_are_false_late_or_about_nobody_change_nothing(engine: Engin
     done.refresh_from_db()
     assert (waiting.status, done.status) == (ExecutionStatus.EXECUTING, ExecutionStatus.COMPLETED)
     assert done.contradicted_at is None
+
+
+def test_texts_that_no_database_stores_keep_no_outcome_from_being_written_down(engine: Engine) -> None:
+    engine.start(choose=lambda _: "noise", late_seconds=0.05)
+    operation = committed()
+
+    settling.hear([("\0", "\0", Outcome.COMPLETED), ("x" * 1000, "", Outcome.FAILED)], at=AT)
+    settle(operation)
+
+    assert_settled_once(engine, operation)
+    for row in Execution.objects.all():
+        assert row.settlement_id.startswith(f"S-{str(row.pk)[:8]}-")
+        assert "\0" not in row.settlement_id + row.reference + row.confirmation_code + row.message
 
 
 def test_an_engine_that_takes_a_completion_back_is_an_alarm_and_changes_no_books(engine: Engine) -> None:

@@ -71,14 +71,15 @@ def test_what_is_approved_in_the_end_is_settled_and_each_verdict_is_kept(start: 
     assert len(asked_once) == (3 if mode in ("timeout", "error") else 5)
 
 
-def test_a_run_with_a_rejected_instruction_is_held_and_no_release_sends_it(start: Start) -> None:
-    start("reject")
+@pytest.mark.parametrize("mode", ["reject", "noise"])
+def test_a_run_with_a_rejected_instruction_is_held_and_no_release_sends_it(start: Start, mode: str) -> None:
+    start(mode)
     operation = evaluated()
 
     assert finality.commit(operation.pk, at=AT)
 
     operation.refresh_from_db()
-    assert operation.hold_reason == "risk rejected 2 instruction(s): over the limit of the day"
+    assert operation.hold_reason.startswith("risk rejected 2 instruction(s): over the limit")
     window = windows.get(operation.window_id)
     with pytest.raises(RunHeld, match="over the limit"):
         pipeline.clear(window, at=AT)

@@ -55,7 +55,7 @@ class Correct(Door):
         operation = corrections.correct(
             windows.get(window_id),
             at=now,
-            reason=bodies.reason(body.reason),
+            reason=operations.reason_given(body.reason),
             by=caller(request).user.get_username(),
             instruction_ids=body.instructions,
         )

@@ -183,7 +183,7 @@ def _acting(
     """Let the caller act on the obligation, for the reason in the body; show it as it is then."""
     parameters.only(request)
     own = own_participant(request)
-    reason = bodies.reason(bodies.read(request, bodies.ActOn).reason)
+    reason = operations.reason_given(bodies.read(request, bodies.ActOn).reason)
     by = acts.Actor(own.code if own else request.user.get_username(), own)
     act(key, by=by, reason=reason, at=timezone.now())
     return obligation_shapes.obligation_detail(queries.obligation(key), own=own)

@@ -92,7 +92,7 @@ class Windows(Door):
             netting_mode=body.netting_mode,
             weights=body.weights,
             emergency_mode=body.emergency_mode,
-            reason=bodies.reason(body.reason, is_required=False),
+            reason=operations.reason_given(body.reason, is_required=False),
         )
         return Response(shapes.window(opened), 201)
 
@@ -179,7 +179,7 @@ class Process(Door):
         operation = pipeline.clear(
             windows.get(window_id),
             at=timezone.now(),
-            reason=bodies.reason(body.reason, is_required=False),
+            reason=operations.reason_given(body.reason, is_required=False),
             release=body.force_settlement,
         )
         return Response(_started(operation), 202)
@@ -202,7 +202,7 @@ class ForceClose(Door):
     def post(self, request: Request) -> Response:
         parameters.only(request)
         body = bodies.read(request, bodies.ForceClose)
-        reason = bodies.reason(body.reason)
+        reason = operations.reason_given(body.reason)
         closed = windows.close(windows.get(body.window_id), at=timezone.now(), reason=reason)
         return Response(shapes.window(closed))
 
@@ -233,7 +233,7 @@ class Emergency(Door):
         operation = emergency.clear(
             windows.region(body.region),
             at=timezone.now(),
-            reason=bodies.reason(body.reason),
+            reason=operations.reason_given(body.reason),
             max_obligations=body.max_obligations,
         )
         return Response(_started(operation), 202)
@@ -262,7 +262,7 @@ class RollBack(Door):
     def post(self, request: Request, window_id: int) -> Response:
         parameters.only(request)
         body, now = bodies.read(request, bodies.RollBack), timezone.now()
-        reason, window = bodies.reason(body.reason), windows.get(window_id)
+        reason, window = operations.reason_given(body.reason), windows.get(window_id)
         undone = operations.roll_back_window(window.pk, at=now, reason=reason)
         if not undone:  # an undo that moved nothing is no success
             raise operations.NothingToRollBack(window.pk, window.status)

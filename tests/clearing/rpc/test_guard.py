@@ -103,6 +103,7 @@ def test_each_expected_error_has_its_status_and_code(operator: Client) -> None:
         (partial(operator.GetOperationStatus, operation_id="7"), invalid, "operation_id_invalid"),
         (partial(close, window_id=open_), invalid, "reason_invalid"),
         (partial(roll_back, window_id=open_, reason=" \n"), invalid, "reason_invalid"),
+        (partial(roll_back, window_id=open_, reason="nul \0"), invalid, "reason_invalid"),
         (partial(roll_back, window_id=open_, reason="x" * 501), invalid, "reason_invalid"),
         (partial(operator.OpenNewWindow, region=REGION), conflict, "window_already_open"),
         (partial(operator.ProcessWindow, window_id=open_), conflict, "cutoff_not_reached"),
