@@ -21,10 +21,9 @@ CHOSEN_MAX = 10_000  # instructions named in one call
 Reason = Annotated[
     str,
     Meta(
-        min_length=1,
-        max_length=REASON_MAX,
         description="why it is done; kept with what is done",
         examples=["the operator on duty was asked by treasury"],
+        extra_json_schema={"minLength": 1, "maxLength": REASON_MAX},  # held by the verb, with its own code
     ),
 ]
 
@@ -51,34 +50,34 @@ class ForceClose(Struct, forbid_unknown_fields=True):
     """Close a window now, without waiting for cutoff or grace."""
 
     window_id: int
-    reason: str
+    reason: Reason
 
 
 class Correct(Struct, forbid_unknown_fields=True):
     """Send settled money back: that of the instructions named or, left out, of all not corrected yet."""
 
-    reason: str
+    reason: Reason
     instructions: Annotated[list[UUID], Meta(min_length=1, max_length=CHOSEN_MAX)] | None = None
 
 
 class ActOn(Struct, forbid_unknown_fields=True):
     """Cancel, hold or release an obligation."""
 
-    reason: str
+    reason: Reason
 
 
 class EmergencyClearing(Struct, forbid_unknown_fields=True):
     """Close the region's accepting window now and clear it, or the first *max_obligations* of it."""
 
     region: str
-    reason: str
+    reason: Reason
     max_obligations: int | None = None
 
 
 class RollBack(Struct, forbid_unknown_fields=True):
     """Undo the window's live clearing run."""
 
-    reason: str
+    reason: Reason
 
 
 def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> Body:

@@ -8,7 +8,7 @@ kept: after a refusal the same key may try again.
 import hashlib
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from django.db import transaction
@@ -24,7 +24,6 @@ from clearing_project.errors import ClearingError
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 
-View = TypeVar("View", bound=APIView)
 Handler = Callable[..., Response]
 
 
