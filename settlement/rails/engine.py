@@ -70,6 +70,8 @@ def _deliver(claim: Claim) -> Answer:
 
 
 def _send(claim: Claim) -> Answer:
+    if not claim.may_be_sent():
+        return Answer(Outcome.UNKNOWN, message="paused for too long before sending; nothing was sent")
     request = pb.SettlementRequest(
         obligation_id=str(claim.id),
         from_bank=claim.payer,

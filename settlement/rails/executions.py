@@ -7,9 +7,10 @@ execution lets it be sent again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from time import monotonic
 from uuid import UUID
 
 from django.conf import settings
@@ -44,7 +45,8 @@ class Claim:
     """
     One message that its bearer alone may send: an execution to start, or a question about one.
 
-    *sends* and *asks* are the claim's token: silence counts only while no later claim was made.
+    *sends* and *asks* are the claim's token: silence counts only while no later claim was made. *made_at* is
+    the machine's monotonic time.
     """
 
     id: UUID
@@ -62,6 +64,17 @@ class Claim:
     is_question: bool
     sends: int
     asks: int
+    made_at: float = field(default_factory=monotonic)
+
+    def may_be_sent(self) -> bool:
+        """
+        Tell whether a call begun now ends before others may take the claim for abandoned.
+
+        A bearer that was paused longer must not send: another may have sent in its place, and an engine that
+        does not know an id again would pay twice.
+        """
+        timeout_seconds: float = settings.REMOTE["TIMEOUT_SECONDS"]
+        return monotonic() - self.made_at + timeout_seconds < lease().total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

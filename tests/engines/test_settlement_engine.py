@@ -6,20 +6,22 @@ would show as money moved twice.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pytest_django.fixtures import Settings
 
-from clearing import finality, operations, pipeline, windows
+from clearing import finality, operations, pipeline, settling, windows
 from clearing.faults import FaultInjected
 from clearing.operations import AlreadyFinal
 from clearing.states import OperationStatus, OperationType, WindowStatus
 from clearing_project import remote
 from settlement.models import Execution, SettlementInstruction
 from settlement.rails import executions
-from settlement.rails.engine import NAME
+from settlement.rails.engine import NAME, deliver
+from settlement.rails.executions import Outcome
 from settlement.states import ExecutionStatus, InstructionStatus
 from tests.engines.conftest import Engine
 from tests.engines.scenes import AT, DAY, assert_settled_once, committed, one_in_currency, settle, status
@@ -131,6 +133,22 @@ def test_a_crash_between_sending_and_marking_is_resolved_by_asking(
 
     assert too_early == AT + executions.lease()
     settle(operation, at=too_early)
+    assert_settled_once(engine, operation)
+
+
+def test_a_bearer_that_was_paused_past_its_claim_sends_nothing_any_more(engine: Engine) -> None:
+    engine.start(is_forgetful=True)
+    operation = committed()
+    finality.begin(operation.pk, at=AT)
+    claims = executions.claim(operation.pk, at=AT, limit=10)
+    paused = [replace(each, made_at=each.made_at - executions.lease().total_seconds()) for each in claims]
+    settle(operation, at=AT + timedelta(hours=1))
+
+    answers = deliver(paused)
+
+    assert paused
+    assert {answer.outcome for _, answer in answers} == {Outcome.UNKNOWN}
+    settling.record(operation.pk, answers, at=AT + timedelta(hours=2))
     assert_settled_once(engine, operation)
 
 
