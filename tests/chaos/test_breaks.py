@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.breaks import BREAKS, ROOT, Break
+from tests.breaks.__main__ import BREAKS, ROOT
+from tests.breaks.model import Break
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
