@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from clearing.models import Limit, LimitChange
+from clearing.obligations import set_limits
 from netting import money
 from netting.errors import NettingError
 from settlement.admin.base import Admin, LargeAdmin, RowForm, amount_column, moment_column
@@ -23,19 +24,26 @@ class LimitForm(RowForm):
         help_text="The most it may owe net in a window, in major units. 0: nothing more than it is owed.",
     )
 
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             row = self.instance
             self.initial["limit"] = money.format_minor(row.amount_minor, row.currency.code)
+            self.initial["shown"] = _standing(row)
         for name in ("participant", "counterparty"):
             if name in self.fields:
                 field: Any = self.fields[name]
                 field.queryset = field.queryset.filter(kind=ParticipantKind.MEMBER)
 
     def clean(self) -> dict[str, Any]:
-        """Read the amount as exactly as intake does."""
+        """Read the amount as exactly as intake does, for a limit that nobody has set since it was shown."""
         cleaned: dict[str, Any] = super().clean() or {}
+        participant = self.instance.participant if self.instance.pk else cleaned.get("participant")
+        held = set_limits.hold(participant.pk) if participant is not None else []
+        if any(row.pk == self.instance.pk and self._is_stale(row) for row in held):
+            self.add_error(None, "Somebody has set this limit since it was shown: look at it again.")
         currency = self.instance.currency if self.instance.pk else cleaned.get("currency")
         if currency is not None and "limit" in cleaned:
             try:
@@ -45,6 +53,10 @@ class LimitForm(RowForm):
             except NettingError as fault:
                 self.add_error("limit", forms.ValidationError(str(fault), code=fault.code))
         return cleaned
+
+    def _is_stale(self, row: Limit) -> bool:
+        shown: str = self.cleaned_data.get("shown") or self.initial["shown"]
+        return _standing(row) != shown
 
 
 @admin.register(Limit)
@@ -56,16 +68,26 @@ class LimitAdmin(Admin):
     list_filter = ("is_active", "currency")
     list_select_related = ("participant", "counterparty", "currency")
     search_fields = ("participant__code", "counterparty__code")
-    fields = ("participant", "counterparty", "currency", "limit", "is_active")
     amount = amount_column("amount_minor", "limit")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Whose limit it is never changes."""
-        return ("participant", "counterparty", "currency") if obj else ()
+        return ("participant", "counterparty", "currency", "amount") if obj else ()
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Who may not set it sees it as it stands."""
+        entered: tuple[str, ...] = ("limit", "is_active", "shown")
+        if obj is not None and not self.has_change_permission(request, obj):
+            entered = ("amount", "is_active")
+        return ("participant", "counterparty", "currency", *entered)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Never: it stays as a record."""
         return False
+
+
+def _standing(row: Limit) -> str:
+    return f"{row.amount_minor} {row.is_active}"
 
 
 @admin.register(LimitChange)

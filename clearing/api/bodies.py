@@ -17,6 +17,7 @@ Body = TypeVar("Body")
 JSON = "application/json"
 CSV = "text/csv"
 CHOSEN_MAX = 10_000  # instructions named in one call
+LIMITS_MAX = 1000  # of one participant
 
 Reason = Annotated[
     str,
@@ -58,6 +59,21 @@ class Correct(Struct, forbid_unknown_fields=True):
 
     reason: Reason
     instructions: Annotated[list[UUID], Meta(min_length=1, max_length=CHOSEN_MAX)] | None = None
+
+
+class LimitWanted(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A limit to set: towards *counterparty*, without one towards all; 0: nothing more than it is owed."""
+
+    counterparty: str | None = None
+    currency: str
+    limit: Annotated[str, Meta(description="major units", examples=["1000.00"])]
+
+
+class SetLimits(Struct, forbid_unknown_fields=True):
+    """All limits that shall hold; those left out hold no more."""
+
+    limits: Annotated[list[LimitWanted], Meta(max_length=LIMITS_MAX)]
+    reason: str = ""
 
 
 class ActOn(Struct, forbid_unknown_fields=True):

@@ -50,6 +50,13 @@ class TooManyRequests(Unavailable):
     message = "At most {limit} such requests a minute; ask again in {retry_after_seconds} s."
 
 
+class IfMatchMissing(Invalid):
+    """The change does not say to what state it is the answer."""
+
+    code = "precondition_required"
+    message = "Send If-Match with the ETag of what you read, or * for whatever is there."
+
+
 class RequestMalformed(Invalid):
     """The request itself is not sound, whatever it asks for."""
 

@@ -8,7 +8,9 @@ from rest_framework.request import Request
 from clearing.models import ApiToken
 from clearing.models.access import Role
 from clearing_project.errors import Denied
+from settlement import participants
 from settlement.models import Participant
+from settlement.participants import UnknownParticipant
 
 
 class RoleMissing(Denied):
@@ -55,3 +57,16 @@ def own_participant(request: Request) -> Participant | None:
     """Return the participant whose figures alone the caller may see; None: it may see all."""
     assert isinstance(request.auth, ApiToken), "a view without a token asked whose it is"
     return request.auth.participant
+
+
+def member(request: Request, code: str) -> Participant:
+    """
+    Return the participant with this code; to a participant there is none but itself.
+
+    Raises:
+        UnknownParticipant
+    """
+    own = own_participant(request)
+    if not code.isprintable() or (own is not None and own.code != code):
+        raise UnknownParticipant(code)
+    return participants.get(code)

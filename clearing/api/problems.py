@@ -26,6 +26,7 @@ from rest_framework.views import APIView
 from clearing.api.errors import (
     AddressUnknown,
     BodyTooLarge,
+    IfMatchMissing,
     InternalError,
     MediaTypeUnsupported,
     MethodNotAllowed,
@@ -35,6 +36,7 @@ from clearing.api.errors import (
     Unauthenticated,
 )
 from clearing.decoding import BodyMalformed
+from clearing.obligations.set_limits import LimitsChanged
 from clearing_project.errors import ClearingError, Conflict, Denied, Invalid, NotFound, Unavailable
 from netting.errors import NettingError
 
@@ -62,6 +64,8 @@ STATUS: tuple[tuple[type[ClearingError], int], ...] = (
     (NotAcceptable, 406),
     (BodyTooLarge, 413),
     (MediaTypeUnsupported, 415),
+    (IfMatchMissing, 428),
+    (LimitsChanged, 412),
     (BodyMalformed, 400),
     (RequestMalformed, 400),
     (NotFound, 404),

@@ -10,6 +10,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
+from clearing.api import conditional
 from clearing.api.errors import (
     BodyTooLarge,
     InternalError,
@@ -46,9 +47,8 @@ OF_A_BODY: Errors = (
     BodyInvalid,
     BodyTooLarge,
     MediaTypeUnsupported,
-    IdempotencyKeyInvalid,
-    IdempotencyKeyConflict,
 )
+OF_A_KEY: Errors = (IdempotencyKeyInvalid, IdempotencyKeyConflict)
 OF_A_LIST: Errors = (CursorInvalid,)
 SAMPLES: dict[str, Any] = {
     "window_id": 17,
@@ -109,20 +109,31 @@ def described(
     errors: Errors = (),
     is_list: bool = False,
     is_open: bool = False,
+    is_tagged: bool = False,
     examples: Sequence[OpenApiExample] = (),
     more: dict[int, Any] | None = None,
     tag: str,
 ) -> Callable[[Method], Method]:
-    """Describe a method: its answer, and its problems by class with an example of each code."""
+    """
+    Describe a method: its answer, and its problems by class with an example of each code.
+
+    Args:
+        body: its schema by media type; without If-Match it may bear an Idempotency-Key.
+        is_tagged: the answer has an ETag; with a body the request names it in If-Match.
+    """
     expected = [] if is_open else [*EVERYWHERE, *errors]
     if body is not None:
-        expected += OF_A_BODY
-        parameters = [*parameters, IDEMPOTENCY_KEY]
+        expected += [*OF_A_BODY, *(() if is_tagged else OF_A_KEY)]
+        parameters = [*parameters, IF_MATCH if is_tagged else IDEMPOTENCY_KEY]
+    if is_tagged:
+        parameters = [*parameters, ETAG, *([] if body else [IF_NONE_MATCH])]
     if is_list:
         expected += OF_A_LIST
         parameters = [*parameters, CURSOR, LIMITED]
     responses: dict[Any, Any] = {status: OpenApiResponse(ref(answer), description=summary)}
     responses |= {other: OpenApiResponse(ref(kind)) for other, kind in (more or {}).items()}
+    if is_tagged and body is None:
+        responses[304] = OpenApiResponse(description="unchanged since the answer with this ETag")
     decorate: Callable[[Method], Method] = extend_schema(
         operation_id=name,
         summary=summary,
@@ -199,6 +210,23 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     {"type": "string", "minLength": 1, "maxLength": KEY_MAX},
     OpenApiParameter.HEADER,
     description="The same key and body are answered alike and done once; another body is refused.",
+)
+TAG = {"type": "string", "examples": ['"5f0c…"']}
+ETAG = OpenApiParameter(
+    conditional.ETAG, TAG, OpenApiParameter.HEADER, response=[200], description="of what is answered"
+)
+IF_NONE_MATCH = OpenApiParameter(
+    conditional.IF_NONE_MATCH,
+    TAG,
+    OpenApiParameter.HEADER,
+    description="the ETag of an earlier answer: what has not changed since is not sent again",
+)
+IF_MATCH = OpenApiParameter(
+    conditional.IF_MATCH,
+    TAG,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="the ETag of what was read; if that has changed nothing is done. `*` takes what is there",
 )
 CURRENCY = query("currency", "in this currency only")
 CURSOR = query("cursor", "`next` of the page before")

@@ -278,11 +278,12 @@ def participant_detail(
     return wire.ParticipantDetail(
         **_participant(row),
         accounts=[account(each) for each in accounts],
-        limits=[_limit(each) for each in limits],
+        limits=[limit(each) for each in limits],
     )
 
 
-def _limit(row: models.Limit) -> wire.Limit:
+def limit(row: models.Limit) -> wire.Limit:
+    """Show a limit; *row* comes with its counterparty and currency."""
     return wire.Limit(
         counterparty=row.counterparty.code if row.counterparty else None,
         currency=row.currency.code,

@@ -1,5 +1,5 @@
 """
-How often one token may ask: so many reads and so many POSTs in a minute of the clock.
+How often one token may ask: so many reads and so many changes in a minute of the clock.
 
 The counts are in Redis, the same for every process of the web door. With Redis away nobody is counted and
 nobody is refused: the limit guards the engine from haste, and is no reason to be away.
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class PerToken(BaseThrottle):
-    """Count the token's requests of the current minute; one limit for reads, one for POSTs, 0 for none."""
+    """Count the token's requests of the current minute; one limit for reads, one for changes; 0 is none."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """
@@ -33,7 +33,7 @@ class PerToken(BaseThrottle):
         Raises:
             TooManyRequests
         """
-        kind = "POSTS" if request.method == "POST" else "READS"
+        kind = "POSTS" if request.method in ("POST", "PUT") else "READS"
         limit: int = settings.CLEARING[f"{kind}_PER_MINUTE"]
         if not limit or not isinstance(request.auth, ApiToken):
             return True

@@ -6,6 +6,7 @@ from rest_framework.views import APIView
 
 from clearing.api.views import (
     corrections,
+    limits,
     monitoring,
     obligations,
     prometheus,
@@ -39,6 +40,7 @@ ROUTES: dict[str, type[APIView]] = {
     "instructions/<uuid:instruction_id>": settlement.OneInstruction,
     "participants": settlement.Participants,
     "participants/<str:code>": settlement.OneParticipant,
+    "participants/<str:code>/limits": limits.Limits,
     "accounts": settlement.Accounts,
     "schedules": schedules.Schedules,
     "schedules/<str:region>": schedules.OneSchedule,

@@ -278,6 +278,12 @@ class Limit(Struct):
     limit: Amount
 
 
+class LimitSet(Struct):
+    """All limits of a participant that hold, by currency; sent back changed, they replace what holds."""
+
+    limits: list[Limit]
+
+
 class ParticipantDetail(Participant):
     """A participant with its accounts and limits."""
 

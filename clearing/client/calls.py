@@ -94,6 +94,25 @@ class Client:
         """Yield participants; the filter is ``status``."""
         return self._pages("participants", shapes.Participant, filters)
 
+    def limits(self, participant: str) -> shapes.Limits:
+        """Show the limits of a participant that hold, with the tag that a change of them needs."""
+        return _tagged(self._http.get(f"participants/{participant}/limits"))
+
+    def set_limits(
+        self, participant: str, limits: Sequence[shapes.Limit], *, seen: str, reason: str = ""
+    ) -> shapes.Limits:
+        """
+        Make these the participant's limits; those left out hold no more.
+
+        Args:
+            seen: the tag of the limits to which this is the answer. If they have changed since, the call is
+                refused as ``limits_changed``: read them again. ``*`` takes what is there.
+        """
+        tag = seen if seen == "*" else f'"{seen}"'
+        body = {"limits": msgspec.to_builtins(list(limits)), "reason": reason}
+        path = f"participants/{participant}/limits"
+        return _tagged(self._http.put(path, json=body, headers={"If-Match": tag}))
+
     def accounts(self, **filters: str) -> Iterator[shapes.Account]:
         """Yield accounts; filters are ``participant``, ``currency``."""
         return self._pages("accounts", shapes.Account, filters)
@@ -127,6 +146,12 @@ class Client:
     def _post(self, path: str, shape: type[Shape], body: Any, key: str) -> Shape:
         answer = self._http.post(path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
         return _answered(answer, shape)
+
+
+def _tagged(answer: httpx.Response) -> shapes.Limits:
+    shown = _answered(answer, shapes.Limits)
+    shown.tag = answer.headers["ETag"].strip('"')
+    return shown
 
 
 def _answered(answer: httpx.Response, shape: type[Shape]) -> Shape:

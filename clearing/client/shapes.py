@@ -135,6 +135,21 @@ class Participant(Struct):
     status: str
 
 
+class Limit(Struct):
+    """The most that a participant may owe net in a window: to a counterparty or, with none, to all."""
+
+    currency: str
+    limit: str
+    counterparty: str | None = None
+
+
+class Limits(Struct):
+    """The limits of a participant that hold; *tag* names this state of them."""
+
+    limits: list[Limit]
+    tag: str = ""
+
+
 class Account(Struct):
     """A participant's account in a currency."""
 

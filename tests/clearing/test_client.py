@@ -10,7 +10,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
 from clearing import access
-from clearing.client import Client, Obligation, Problem
+from clearing.client import Client, Limit, Obligation, Problem
 from clearing.models import ClearingWindow
 from clearing_project.stack.runtime import REPOSITORY
 from clearing_project.wsgi import application
@@ -85,6 +85,20 @@ def test_a_run_is_started_and_rolled_back(client: Client) -> None:
 
     assert started.operation_id in client.roll_back(window.pk, reason="test")
     assert client.window(window.pk).status == "RolledBack"
+
+
+def test_limits_are_changed_only_where_they_were_seen(client: Client) -> None:
+    factories.circle()
+    seen = client.limits(A).tag
+    cap = Limit("USD", "100.00")
+
+    held = client.set_limits(A, [cap, Limit("USD", "7.00", counterparty=B)], seen=seen, reason="new member")
+
+    assert client.limits(A) == held
+    assert held.limits[0] == cap
+    with pytest.raises(Problem, match="limits_changed"):
+        client.set_limits(A, [], seen=seen)
+    assert client.set_limits(A, [], seen="*").limits == []
 
 
 def test_an_answer_of_a_proxy_is_a_problem_too() -> None:

@@ -13,7 +13,7 @@ class Door(APIView):
     """A view that says in ``access`` which roles may use which method; others are denied."""
 
     access: ClassVar[dict[str, frozenset[Role]]] = {}
-    http_method_names = ["get", "head", "post"]
+    http_method_names = ["get", "head", "post", "put"]
     renderer_classes = (JSON,)
     throttle_classes = (PerToken,)
     parser_classes = ()  # bodies are read by ``bodies``

@@ -1,8 +1,10 @@
 """Instructions, participants and their accounts."""
 
+import hashlib
 from typing import ClassVar
 from uuid import UUID
 
+import msgspec
 from django.db.models import Q
 from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
@@ -10,13 +12,13 @@ from rest_framework.response import Response
 
 from clearing import queries, windows
 from clearing.access import EVERYONE
-from clearing.api import parameters, shapes, wire
+from clearing.api import conditional, parameters, shapes, wire
 from clearing.api.pagination import page
-from clearing.api.permissions import own_participant
+from clearing.api.permissions import member, own_participant
 from clearing.api.schema import CURRENCY, described, query
 from clearing.api.views.base import Door
-from clearing.models import AtomicOperation, Limit
-from settlement import participants
+from clearing.models import AtomicOperation
+from clearing.obligations import set_limits
 from settlement.models import Participant, SettlementAccount, SettlementInstruction
 from settlement.participants import UnknownParticipant
 from settlement.states import InstructionStatus, ParticipantKind, ParticipantStatus
@@ -121,21 +123,20 @@ class OneParticipant(Door):
         "participants_show",
         "Show a participant with its accounts and their limits",
         wire.ParticipantDetail,
+        is_tagged=True,
         errors=[UnknownParticipant],
         tag=TAG,
     )
     def get(self, request: Request, code: str) -> Response:
         parameters.only(request)
-        own = own_participant(request)
-        if not code.isprintable() or (own is not None and own.code != code):
-            raise UnknownParticipant(code)
-        found = participants.get(code)
+        found = member(request, code)
         accounts = SettlementAccount.objects.filter(participant=found).select_related(
             "participant", "currency"
         )
-        limits = Limit.objects.filter(participant=found, is_active=True)
-        limits = limits.select_related("counterparty", "currency").order_by("currency__code", "id")
-        return Response(shapes.participant_detail(found, accounts.order_by("currency__code"), limits))
+        limits = set_limits.active(found)
+        shown = shapes.participant_detail(found, accounts.order_by("currency__code"), limits)
+        whole = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[: set_limits.TAG_LENGTH]
+        return conditional.answer(request, shown, f"{set_limits.tag(limits)}.{whole}")
 
 
 class Accounts(Door):

@@ -25,6 +25,15 @@ class Caller:
         """Ask for a path under the prefix, or for an absolute one."""
         return self.client.get(address(path), parameters, headers=self._headers())
 
+    def get_unless(self, path: str, tag: str) -> Any:
+        """Ask for a path with If-None-Match."""
+        return self.client.get(address(path), headers=self._headers() | {"If-None-Match": tag})
+
+    def put(self, path: str, body: Any, **headers: str) -> Any:
+        """Send JSON; headers by name, ``if_match`` for If-Match."""
+        sent = self._headers() | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.put(address(path), json.dumps(body), "application/json", headers=sent)
+
     def post(
         self, path: str, body: Any = None, *, key: str = "", media_type: str = "application/json"
     ) -> Any:

@@ -42,6 +42,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("GET", "instructions/<uuid:instruction_id>"): ALL,
     ("GET", "participants"): ALL,
     ("GET", "participants/<str:code>"): ALL,
+    ("GET", "participants/<str:code>/limits"): ALL,
+    ("PUT", "participants/<str:code>/limits"): OPERATOR,
     ("GET", "accounts"): ALL,
     ("GET", "schedules"): ALL,
     ("GET", "schedules/<str:region>"): ALL,

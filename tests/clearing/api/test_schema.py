@@ -57,10 +57,15 @@ def test_every_method_tells_its_problems_and_asks_for_a_token(document: Any) -> 
             assert described["security"] == [{"bearer": []}], path
             assert {"401", "403", "500", "503"} <= set(described["responses"]), path
             for status, response in described["responses"].items():
+                if status == "304":
+                    assert "content" not in response
+                    continue
                 media_types = set(response["content"])
                 assert media_types == {"application/problem+json" if status >= "400" else "application/json"}
             names = {each["name"] for each in described.get("parameters", [])}
             assert ("Idempotency-Key" in names) == (method == "post")
+            assert ("If-Match" in names) == (method == "put")
+            assert ("304" in described["responses"]) == ("If-None-Match" in names)
 
 
 def test_examples_of_problems_are_problems(document: Any) -> None:
