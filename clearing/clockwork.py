@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from clearing import aside, operations, pipeline, windows
+from clearing import aside, counters, operations, pipeline, windows
 from clearing.engine import pulls
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.states import Region, WindowStatus
@@ -27,6 +27,7 @@ def keep(region: Region, *, at: datetime) -> None:
         try:
             _turn_over(region, at=at)
             let_in(region, at=at)
+            _count_along(region)
         finally:
             _finish_due(region, at=at)
     except (IllegalMove, windows.WindowAlreadyOpen) as overtaken:
@@ -40,6 +41,15 @@ def let_in(region: Region, *, at: datetime) -> int:
         return 0
     with transaction.atomic():
         return aside.enter_due(windows.span(windows.enter(region, at=at)))
+
+
+def _count_along(region: Region) -> None:
+    """Count those along whose limit was set while the window was open, and fold what was counted."""
+    window = windows.open_one(region)
+    if window is not None:
+        if counters.is_missing(window.pk):
+            counters.begin(window.pk)
+        counters.fold_long(window.pk)
 
 
 def _turn_over(region: Region, *, at: datetime) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection, transaction
 
-from clearing import aside, calendar, operations, partitions, schedules
+from clearing import aside, calendar, counters, operations, partitions, schedules
 from clearing import weights as weighing
 from clearing.aside import Span, Surplus
 from clearing.engine import pulls
@@ -206,6 +206,7 @@ def open_window(
         emergency_mode=emergency_mode,
     )
     partitions.create(window.pk)
+    counters.start(window.pk)
     aside.enter_due(span(window))
     move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
     _wait_until(row, None)
@@ -280,6 +281,7 @@ def finish_close(window: ClearingWindow, *, at: datetime) -> ClearingWindow:
         aside.move_on(surplus, at=at)
     move(window, to=WindowStatus.CLOSED, moves=WINDOW_MOVES, closed_at=at)
     partitions.seal(window.pk)
+    counters.end(window.pk)
     aside.report_held(window.pk, region=Region(window.region))
     closing = window.operations.get(operation_type=OperationType.WINDOW_CLOSE)
     move(closing, to=OperationStatus.COMMITTED, moves=OPERATION_MOVES, completed_at=at, final_at=at)

@@ -107,13 +107,22 @@ def _on_own_connection(call: Callable[[], Result]) -> Result:
 
 def wait_until_blocked(backend: int) -> None:
     """Wait until the session *backend* waits for a lock; fail if it never does."""
-    deadline = threading.Event()
+    _wait_for("SELECT cardinality(pg_blocking_pids(%s)) > 0", backend)
+
+
+def wait_until_someone_waits_for(backend: int) -> None:
+    """Wait until another session waits for a lock that *backend* holds; fail if none ever does."""
+    _wait_for("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)))", backend)
+
+
+def _wait_for(condition: str, backend: int) -> None:
+    pause = threading.Event()
     for _ in range(PATIENCE_SECONDS * 100):
-        (waiting,) = sql("SELECT cardinality(pg_blocking_pids(%s)) > 0", backend)[0]
-        if waiting:
+        (is_so,) = sql(condition, backend)[0]
+        if is_so:
             return
-        deadline.wait(0.01)
-    raise AssertionError(f"session {backend} never waited for a lock")
+        pause.wait(0.01)
+    raise AssertionError(f"session {backend}: it was never so that {condition}")
 
 
 def backend() -> int:

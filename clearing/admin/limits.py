@@ -8,11 +8,21 @@ from django.db.models import Model
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from clearing.models import Limit, LimitChange
+from clearing import counters
+from clearing.counters import Side
+from clearing.models import Limit, LimitChange, LimitCount, LimitCounter
 from clearing.obligations import set_limits
 from netting import money
 from netting.errors import NettingError
-from settlement.admin.base import Admin, LargeAdmin, RowForm, amount_column, moment_column
+from settlement.admin.base import (
+    Admin,
+    LargeAdmin,
+    RowForm,
+    amount,
+    amount_column,
+    link_column,
+    moment_column,
+)
 from settlement.states import ParticipantKind
 
 
@@ -100,3 +110,32 @@ class LimitChangeAdmin(LargeAdmin):
     ordering = ("-id",)
     amount = amount_column("amount_minor", currency="limit.currency.code")
     changed = moment_column("changed_at")
+
+
+@admin.register(LimitCounter)
+class LimitCounterAdmin(LargeAdmin):
+    """What limited participants owe in the windows that accept, as it is counted along."""
+
+    list_display = ("id", "window_link", "participant", "currency", "owes_net")
+    list_select_related = ("window", "participant", "currency")
+    fields = ("window_link", "participant", "currency", "owes_net")
+    ordering = ("-id",)
+    window_link = link_column("window")
+
+    @admin.display(description="owes net")
+    def owes_net(self, row: LimitCounter) -> str:
+        """Add the counter's rows up: what it owes (+) or is owed (-) in the window so far."""
+        side = Side(row.participant_id, row.currency_id)
+        return amount(sum(counters.owed(row.window_id, [side])[side].values()), row.currency.code)
+
+
+@admin.register(LimitCount)
+class LimitCountAdmin(LargeAdmin):
+    """The parts of counters: what came with one statement, or many of them folded."""
+
+    list_display = ("id", "window_link", "participant", "counterparty", "amount")
+    list_select_related = ("window", "participant", "counterparty", "currency")
+    fields = ("window_link", "participant", "counterparty", "amount")
+    ordering = ("-id",)
+    window_link = link_column("window")
+    amount = amount_column("amount_minor")

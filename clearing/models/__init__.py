@@ -2,7 +2,7 @@
 
 from clearing.models.access import ApiToken, IdempotencyRecord
 from clearing.models.events import WindowEvent
-from clearing.models.limits import Limit, LimitChange
+from clearing.models.limits import Limit, LimitChange, LimitCount, LimitCounter
 from clearing.models.netting import (
     BilateralPosition,
     FrozenSet,
@@ -40,6 +40,8 @@ __all__ = [
     "IdempotencyRecord",
     "Limit",
     "LimitChange",
+    "LimitCount",
+    "LimitCounter",
     "MultilateralPosition",
     "NettingResult",
     "Obligation",

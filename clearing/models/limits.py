@@ -1,9 +1,10 @@
-"""How much a participant may owe in a window, and how that was changed."""
+"""How much a participant may owe in a window, how that was changed, and what it owes as counted along."""
 
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from clearing.models.windows import ClearingWindow
 from settlement.models import Currency, Participant
 
 
@@ -63,3 +64,62 @@ class LimitChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.limit} set"
+
+
+class LimitCounter(models.Model):
+    """
+    One participant whose debts in a currency are counted along in one window, for the sake of its limits.
+
+    What it owes net there is the sum of its counts. Both are forgotten when the window closes.
+    """
+
+    window = models.ForeignKey(
+        ClearingWindow, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    participant = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    currency = models.ForeignKey(
+        Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["window", "participant", "currency"], name="one_limit_counter")
+        ]
+
+    def __str__(self) -> str:
+        return f"counter of {self.participant} in {self.currency}"
+
+
+class LimitCount(models.Model):
+    """
+    What one statement changed for a counter, towards one counterparty, or many of them folded into one row.
+
+    Written by PostgreSQL with the obligations themselves. No foreign keys: their locks would be in the way
+    of whoever closes the window.
+    """
+
+    window = models.ForeignKey(
+        ClearingWindow, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    participant = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    counterparty = models.ForeignKey(
+        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    currency = models.ForeignKey(
+        Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    amount_minor = models.DecimalField(
+        max_digits=38, decimal_places=0, help_text="what it owes (+) or is owed (-); may exceed 64 bits"
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["window", "participant", "currency"], name="limit_count_by_counter")]
+
+    def __str__(self) -> str:
+        return f"count of {self.participant} towards {self.counterparty} in {self.currency}"

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.breaks.limits import LIMITS
 from tests.breaks.model import Break
 from tests.breaks.money import MONEY
 from tests.breaks.runs import RUNS
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = (".git", ".venv", ".data", ".cache", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 TESTS_FAILED = 1  # pytest's exit status; 5 is "none ran"
 SECONDS_MAX = 300
-BREAKS = (*RUNS, *MONEY)
+BREAKS = (*RUNS, *MONEY, *LIMITS)
 
 
 def main(words: list[str]) -> int:

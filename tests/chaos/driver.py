@@ -20,7 +20,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from clearing import corrections, pipeline, windows
 from clearing.events.catalog import STREAM
-from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule
+from clearing.models import AtomicOperation, ClearingWindow, Limit, RegionSchedule
 from clearing.obligations import Submission, submit
 from clearing.states import NettingMode, Region, Transfers, WindowStatus
 from clearing_project.errors import ClearingError
@@ -81,6 +81,7 @@ class Driver:
         call_command("migrate", verbosity=0, interactive=False)
         for number in range(MEMBERS):
             self._join(self._code(number), balance_minor=RICH_MINOR)
+        self._limit(self._code(0))
         for region, (mode, transfers) in MODES.items():
             RegionSchedule.objects.filter(pk=region).update(
                 is_enabled=True, netting_mode=mode, transfers=transfers
@@ -178,6 +179,15 @@ class Driver:
                     reference=f"prefunding-{member}-{currency}",
                     at=timezone.now(),
                 )
+
+    def _limit(self, member: str) -> None:
+        """Give a member limits that it never reaches, so that what it owes is counted along."""
+        for currency in CURRENCIES:
+            Limit.objects.create(
+                participant=participants.get(member),
+                currency=participants.currency(currency),
+                amount_minor=10**15,
+            )
 
     def _submission(self, owed: Owed, place: str) -> Submission:
         return Submission(

@@ -47,6 +47,7 @@ _LEFT = " UNION ALL ".join(
     ]
 )
 
+COUNTERS = "a limit's counter differs from the sum of its window's rows"
 ALWAYS = {
     "positions of a currency do not sum to zero": """
         SELECT operation_id, currency_id, sum(net_minor) FROM clearing_multilateralposition
@@ -235,6 +236,30 @@ ALWAYS = {
           ON known.key = obligation.key AND known.obligation_id = obligation.id
          AND coalesce(known.window_id, 0) = coalesce(obligation.window_id, 0)
         WHERE obligation.id IS NULL OR known.key IS NULL
+    """,
+    COUNTERS: """
+        WITH owed AS (
+            SELECT window_id, payer_id AS participant_id, payee_id AS counterparty_id,
+                   currency_id, amount_minor FROM clearing_obligation
+            UNION ALL
+            SELECT window_id, payee_id, payer_id, currency_id, -amount_minor FROM clearing_obligation
+        ), true_sum AS (
+            SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) AS amount_minor
+            FROM owed JOIN clearing_limitcounter USING (window_id, participant_id, currency_id)
+            GROUP BY 1, 2, 3, 4
+        ), counted AS (
+            SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) AS amount_minor
+            FROM clearing_limitcount GROUP BY 1, 2, 3, 4
+        )
+        SELECT window_id, participant_id, counterparty_id, counted.amount_minor, true_sum.amount_minor
+        FROM counted FULL JOIN true_sum USING (window_id, participant_id, counterparty_id, currency_id)
+        WHERE coalesce(counted.amount_minor, 0) <> coalesce(true_sum.amount_minor, 0)
+    """,
+    "a window that accepts no more is still counted along": """
+        SELECT each.id, each.status FROM clearing_clearingwindow each
+        WHERE each.status NOT IN ('Open', 'Closing') AND (
+            EXISTS (SELECT FROM clearing_limitcounter counter WHERE counter.window_id = each.id)
+            OR EXISTS (SELECT FROM clearing_limitcount part WHERE part.window_id = each.id))
     """,
     "a closed window holds more than it may": """
         SELECT each.id, each.max_obligations, count(*) FROM clearing_clearingwindow each

@@ -36,6 +36,7 @@ from clearing.models import AtomicOperation, ClearingWindow, Dispatch
 from clearing.states import OperationStatus, OperationType, WindowStatus
 from clearing_project.errors import ClearingError
 from tests.chaos import invariants
+from tests.clearing.test_limits import limit
 from tests.database import sql
 from tests.factories import A, B, C, circle, funded, obligation, take, window
 
@@ -44,6 +45,7 @@ pytestmark = pytest.mark.django_db
 EXAMPLES, STEPS_MAX = 20, 25
 ROUNDS_MAX = 60  # of recovery, at the end of an example
 POOR = "BANK-D"
+PLENTY = 10**12  # a limit that is counted along and never reached
 TASKS = ("collect", "net_currency", "seal", "instruct", "settle", "roll_back")
 REACHED = [point for point in POINTS if not point.startswith(("relay.", "publish.", "intake.", "pull."))]
 CURRENCIES = ("USD", "JPY")
@@ -78,6 +80,8 @@ class Cycle(RuleBasedStateMachine):
         circle(10_000_00)
         funded(POOR, USD=0, JPY=0)
         self.accepted: dict[str, tuple[int, int]] = {}
+        for code in (A, B):
+            limit(PLENTY, of=code)
         window()
 
     # --- what may happen ------------------------------------------------------------------------------------

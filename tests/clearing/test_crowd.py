@@ -19,14 +19,15 @@ import pytest
 from django.db import connection, transaction
 
 from clearing import windows
-from clearing.models import ClearingWindow, Obligation, ObligationKey, SetAside
+from clearing.models import ClearingWindow, LimitCounter, Obligation, ObligationKey, SetAside
 from clearing.obligations import acts, submit
 from clearing.obligations.acts import CutoffPassed, ObligationCancelled, ObligationHeld, ObligationNotHeld
 from clearing.obligations.items import OutcomeStatus
 from clearing.states import Region
 from tests.chaos import invariants
+from tests.clearing.test_limits import limit
 from tests.database import PATIENCE_SECONDS, sql
-from tests.factories import AT, circle, obligation
+from tests.factories import AT, B, circle, obligation
 
 WRITERS, SLOW_WRITERS, MEDDLERS = 13, 3, 3
 CLOSES = 12
@@ -48,6 +49,7 @@ class Crowd:
     closings: int = 0
     closes_ms: list[float] = field(default_factory=list)
     acted: Counter[str] = field(default_factory=Counter)
+    miscounted: list[object] = field(default_factory=list)
 
     def write(self, seed: int) -> None:
         """Submit until it is over; a call in five names the window that its sender believes open."""
@@ -142,6 +144,7 @@ class Crowd:
                 with self.grown:
                     self.closings += 1
                     self.grown.notify_all()
+                self.miscounted += sql(invariants.ALWAYS[invariants.COUNTERS])
                 windows.finish_close(closing, at=self.at)
                 self.closes_ms.append(1000 * (perf_counter() - begun))
         finally:
@@ -210,6 +213,7 @@ def test_with_sixteen_writers_and_windows_closing_all_that_was_acknowledged_is_i
     monkeypatch: pytest.MonkeyPatch, settings: object, record_property: Callable[[str, object], None]
 ) -> None:
     circle()
+    limit(10**15, of=B)  # its counter is kept in every window; a limit of the payer would queue the writers
     monkeypatch.setitem(settings.CLEARING, "MAX_OBLIGATIONS_PER_WINDOW", HELD_AT_MOST)  # type: ignore[attr-defined]
     windows.open_window(Region.GLOBAL, at=AT)
     crowd = Crowd()
@@ -221,6 +225,8 @@ def test_with_sixteen_writers_and_windows_closing_all_that_was_acknowledged_is_i
     record_property("table", shown)
     accepted = {"USD": (len(crowd.acknowledged), sum(crowd.acknowledged.values()))}
     assert invariants.broken(accepted) == []
+    assert crowd.miscounted == []  # looked for at each close, with writers in flight
+    assert [counter.window.status for counter in LimitCounter.objects.all()] == ["Open"]
     assert len(crowd.closes_ms) == CLOSES
     in_windows = set(Obligation.objects.values_list("key", flat=True))
     aside = dict(SetAside.objects.values_list("key", "status"))
