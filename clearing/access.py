@@ -19,6 +19,7 @@ TOKEN_MAX = 512  # characters; a longer one is none of ours, and not worth hashi
 EVERYONE = frozenset(Role)
 STAFF = frozenset({Role.OPERATOR, Role.APPROVER, Role.AUDITOR})  # see every participant's figures
 OPERATORS = frozenset({Role.OPERATOR})
+APPROVERS = frozenset({Role.APPROVER})  # decide what an operator has found out
 SUBMITTERS = frozenset({Role.OPERATOR, Role.PARTICIPANT})
 
 

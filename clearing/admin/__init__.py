@@ -3,6 +3,7 @@
 from clearing.admin import (
     access,
     beat,
+    executions,
     limits,
     netting,
     obligations,
@@ -16,6 +17,7 @@ from clearing.admin import (
 __all__ = [
     "access",
     "beat",
+    "executions",
     "limits",
     "netting",
     "obligations",

@@ -1,7 +1,7 @@
 """Read a request's body: once, as bytes, into the structure it should have."""
 
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -74,6 +74,13 @@ class SetLimits(Struct, forbid_unknown_fields=True):
 
     limits: Annotated[list[LimitWanted], Meta(max_length=LIMITS_MAX)]
     reason: str = ""
+
+
+class Declare(Struct, forbid_unknown_fields=True):
+    """Declare what became of an instruction whose engine will never tell."""
+
+    outcome: Literal["Completed", "Failed"]
+    reason: Reason
 
 
 class ActOn(Struct, forbid_unknown_fields=True):

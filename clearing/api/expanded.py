@@ -11,11 +11,13 @@ from clearing.api import parameters, shapes, wire
 from clearing.api.pagination import LIMIT
 from clearing.api.permissions import RoleMissing, own_participant
 from clearing.models import ApiToken, AtomicOperation, ClearingWindow
+from settlement.models import Execution, SettlementInstruction
 
 Wide = TypeVar("Wide", bound=msgspec.Struct)
 
 OF_A_WINDOW = ("result", "operations")
 OF_AN_OPERATION = ("window",)
+OF_AN_INSTRUCTION = ("executions",)
 
 
 class WindowExpanded(wire.WindowDetail):
@@ -29,6 +31,12 @@ class OperationExpanded(wire.Operation):
     """An operation; with its *window* where it is asked for."""
 
     window: wire.Window | UnsetType = UNSET
+
+
+class InstructionExpanded(wire.Instruction):
+    """An instruction; with its *executions*, the attempts at an outside engine, where they are asked for."""
+
+    executions: list[wire.Execution] | UnsetType = UNSET
 
 
 def window(request: Request, row: ClearingWindow) -> WindowExpanded:
@@ -62,6 +70,24 @@ def operation(request: Request, row: AtomicOperation) -> OperationExpanded:
     shown = _widened(OperationExpanded, shapes.operation(row))
     if "window" in parameters.several(request, "expand", OF_AN_OPERATION):
         shown.window = shapes.window(row.window)
+    return shown
+
+
+def instruction(
+    request: Request, row: SettlementInstruction, *, with_executions: bool = False
+) -> InstructionExpanded:
+    """
+    Show an instruction with what the request asks for; attempts in order, none on our own ledger.
+
+    Raises:
+        ParameterInvalid
+    """
+    run = AtomicOperation.objects.filter(pk=row.batch_id).first()  # settlement knows a batch, no windows
+    shown = _widened(InstructionExpanded, shapes.instruction(row, window_id=run.window_id if run else None))
+    if with_executions or "executions" in parameters.several(request, "expand", OF_AN_INSTRUCTION):
+        is_told = own_participant(request) is None
+        attempts = Execution.objects.filter(instruction_id=row.pk).order_by("attempt")
+        shown.executions = [shapes.execution(each, is_told=is_told) for each in attempts]
     return shown
 
 

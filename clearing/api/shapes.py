@@ -22,7 +22,7 @@ from clearing.states import (
 )
 from netting.money import format_minor
 from settlement import models as settlement
-from settlement.states import InstructionStatus, InstructionType
+from settlement.states import LIVE_EXECUTION, ExecutionStatus, InstructionStatus, InstructionType, Rail
 
 BPS = 10_000
 
@@ -209,6 +209,22 @@ def instruction(row: Any, *, window_id: int | None) -> wire.Instruction:
         settled_at=row.settled_at,
         corrects=row.corrects_id,
         corrected_by=row.corrected_by_id,
+    )
+
+
+def execution(row: settlement.Execution, *, is_told: bool) -> wire.Execution:
+    """Show an attempt outside; only to whom every participant's figures are shown, in words."""
+    facts = ("attempt", "settlement_id", "reference", "confirmation_code", "sends", "asks", "created_at")
+    moments = ("sent_at", "completed_at", "contradicted_at", "declared_at")
+    words = ("message", "refusal", "actor", "reason", "declared_by", "declared_reason")
+    shown: dict[str, Any] = {name: getattr(row, name) if is_told else "" for name in words}
+    return wire.Execution(
+        id=row.pk,
+        rail=Rail(row.rail),
+        status=ExecutionStatus(row.status),
+        next_at=row.next_at if row.status in LIVE_EXECUTION else None,
+        **{name: getattr(row, name) for name in (*facts, *moments)},
+        **shown,
     )
 
 

@@ -6,6 +6,7 @@ from rest_framework.views import APIView
 
 from clearing.api.views import (
     corrections,
+    executions,
     limits,
     monitoring,
     obligations,
@@ -38,6 +39,7 @@ ROUTES: dict[str, type[APIView]] = {
     "obligations/<uuid:obligation_id>/release": obligations.Release,
     "instructions": settlement.Instructions,
     "instructions/<uuid:instruction_id>": settlement.OneInstruction,
+    "instructions/<uuid:instruction_id>/declare": executions.Declare,
     "participants": settlement.Participants,
     "participants/<str:code>": settlement.OneParticipant,
     "participants/<str:code>/limits": limits.Limits,

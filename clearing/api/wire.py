@@ -23,7 +23,14 @@ from clearing.states import (
     Weights,
     WindowStatus,
 )
-from settlement.states import InstructionStatus, InstructionType, ParticipantKind, ParticipantStatus
+from settlement.states import (
+    ExecutionStatus,
+    InstructionStatus,
+    InstructionType,
+    ParticipantKind,
+    ParticipantStatus,
+    Rail,
+)
 
 Wire = TypeVar("Wire")
 
@@ -157,6 +164,38 @@ class Instruction(Struct):
     settled_at: datetime | None
     corrects: UUID | None
     corrected_by: UUID | None
+
+
+class Execution(Struct):
+    """
+    An attempt to have an instruction executed outside; settlement id, reference and code are the engine's.
+
+    Unknown: a message left and no answer came. *declared_at*: since then its outcome is what somebody
+    declared. *contradicted_at*: since then the engine says otherwise. A participant is not told what was
+    said, by whom and why: it may concern another one.
+    """
+
+    id: UUID
+    attempt: int
+    rail: Rail
+    status: ExecutionStatus
+    settlement_id: str
+    reference: str
+    confirmation_code: str
+    message: str
+    refusal: str
+    sends: int
+    asks: int
+    created_at: datetime
+    sent_at: datetime | None
+    next_at: datetime | None
+    completed_at: datetime | None
+    contradicted_at: datetime | None
+    actor: str
+    reason: str
+    declared_at: datetime | None
+    declared_by: str
+    declared_reason: str
 
 
 class RunError(Struct):

@@ -90,6 +90,17 @@ class Client:
         """Yield instructions; filters are ``window``, ``status``, ``currency``, ``participant``."""
         return self._pages("instructions", shapes.Instruction, filters)
 
+    def instruction(self, instruction_id: UUID) -> shapes.InstructionDetail:
+        """Show an instruction with its attempts at the settlement engine."""
+        return self._get(f"instructions/{instruction_id}", shapes.InstructionDetail, expand="executions")
+
+    def declare(
+        self, instruction_id: UUID, outcome: str, *, reason: str, key: str = ""
+    ) -> shapes.InstructionDetail:
+        """Declare ``Completed`` or ``Failed`` what an engine that is gone for good will never tell."""
+        body = {"outcome": outcome, "reason": reason}
+        return self._post(f"instructions/{instruction_id}/declare", shapes.InstructionDetail, body, key)
+
     def participants(self, **filters: str) -> Iterator[shapes.Participant]:
         """Yield participants; the filter is ``status``."""
         return self._pages("participants", shapes.Participant, filters)

@@ -102,6 +102,25 @@ class Instruction(Struct):
     status: str
 
 
+class Execution(Struct):
+    """An attempt to have an instruction executed outside."""
+
+    id: UUID
+    attempt: int
+    status: str
+    settlement_id: str
+    message: str
+    sent_at: datetime | None
+    completed_at: datetime | None
+    declared_at: datetime | None
+
+
+class InstructionDetail(Instruction, kw_only=True):
+    """An instruction with its attempts outside, in order; none where our own ledger settled it."""
+
+    executions: list[Execution]
+
+
 class Result(Struct):
     """What clearing a window gave."""
 

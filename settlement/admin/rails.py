@@ -36,6 +36,7 @@ class ExecutionAdmin(LargeAdmin):
         ("sent", "due", "completed"),
         "contradicted",
         ("actor", "reason"),
+        ("declared", "declared_by", "declared_reason"),
     )
     ordering = ("batch_id", "next_at")
     instruction_link = link_column("instruction")
@@ -43,6 +44,7 @@ class ExecutionAdmin(LargeAdmin):
     state = status_column()
     sent, due = moment_column("sent_at"), moment_column("next_at")
     completed, contradicted = moment_column("completed_at"), moment_column("contradicted_at")
+    declared = moment_column("declared_at")
 
 
 @admin.register(RiskVerdict)

@@ -55,9 +55,15 @@ class Execution(models.Model):
     )
     actor = models.CharField(max_length=150, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="", db_default="", help_text="why somebody intervened")
+    declared_at = models.DateTimeField(
+        null=True, help_text="since then its outcome is what somebody declared, not what the engine said"
+    )
+    declared_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    declared_reason = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["batch_id", "instruction_id", "attempt"]
+        permissions = [("declare_execution", "Can declare an outcome that the engine never told")]
         constraints = [
             choices_check("status", ExecutionStatus, name="execution_status"),
             choices_check("rail", Rail, name="execution_rail"),
@@ -78,6 +84,15 @@ class Execution(models.Model):
             models.CheckConstraint(
                 name="by_hand_has_reason",
                 condition=~Q(rail="Hand") | (~Q(reason="") & ~Q(actor="")),
+            ),
+            models.CheckConstraint(
+                name="declared_has_reason",
+                condition=Q(declared_at=None, declared_by="", declared_reason="")
+                | (
+                    Q(declared_at__isnull=False, status__in=("Completed", "Failed"))
+                    & ~Q(declared_by="")
+                    & ~Q(declared_reason="")
+                ),
             ),
         ]
         indexes = [

@@ -1,7 +1,9 @@
 """
-What an operator may do about an instruction that the engine failed to execute: try again, or settle by hand.
+What may be done by hand about an instruction at an outside engine.
 
-Both write a new attempt beside the failed one. PostgreSQL lets no instruction have two that have not failed.
+One that the engine failed is tried again or settled another way: both write a new attempt beside the failed
+one, and PostgreSQL lets no instruction have two that have not failed. One whose outcome the engine will never
+tell is declared completed or failed.
 """
 
 from datetime import datetime
@@ -21,6 +23,8 @@ from settlement.states import (
     InstructionStatus,
     Rail,
 )
+
+UNDECIDED = (ExecutionStatus.UNKNOWN, ExecutionStatus.EXECUTING)
 
 
 class InstructionFailed(Conflict):
@@ -59,6 +63,22 @@ class EngineSilent(Unavailable):
     message = "The engine does not confirm that instruction {instruction_id} failed: {said}"
 
 
+class OutcomeKnown(Conflict):
+    """The outcome of the last attempt is known, or comes without anybody's word."""
+
+    code = "outcome_known"
+    fields = ("instruction_id", "status")
+    message = "Instruction {instruction_id} is {status}; only an outcome that nobody knows is declared."
+
+
+class EngineAnswers(Conflict):
+    """The engine answers, so its outcome is awaited and not declared."""
+
+    code = "engine_answers"
+    fields = ("instruction_id", "said")
+    message = "The engine answers that instruction {instruction_id} is {said}: wait for it."
+
+
 def failed(instruction_id: UUID) -> Execution:
     """
     Return the last attempt of an instruction that failed.
@@ -84,6 +104,31 @@ def refuse_contradicted(last: Execution, answer: Answer, *, is_silence_taken: bo
         raise EngineContradicts(str(last.instruction_id), answer.outcome.value)
     if answer.outcome not in (Outcome.FAILED, Outcome.ABSENT) and not is_silence_taken:
         raise EngineSilent(str(last.instruction_id), answer.message or answer.outcome.value)
+
+
+def undecided(instruction_id: UUID) -> Execution:
+    """
+    Return the last attempt of an instruction that was sent and whose outcome nobody knows; locked.
+
+    Raises:
+        OutcomeKnown: it has ended, or is still to be sent, or the engine never had it.
+    """
+    attempts = Execution.objects.select_for_update().filter(instruction_id=instruction_id)
+    last = attempts.order_by("-attempt").first()
+    if last is None or last.status not in UNDECIDED:
+        raise OutcomeKnown(str(instruction_id), last.status if last else "not at an engine")
+    return last
+
+
+def refuse_answered(last: Execution, answer: Answer) -> None:
+    """
+    Refuse to declare what the engine itself still tells.
+
+    Raises:
+        EngineAnswers
+    """
+    if answer.outcome == Outcome.EXECUTING:
+        raise EngineAnswers(str(last.instruction_id), answer.outcome.value)
 
 
 @transaction.atomic

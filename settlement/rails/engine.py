@@ -8,7 +8,7 @@ import grpc
 from django.conf import settings
 
 from clearing_project import remote
-from clearing_project.remote import CircuitOpen, RemoteRefused, RemoteUnavailable
+from clearing_project.remote import AddressInvalid, CircuitOpen, RemoteRefused, RemoteUnavailable
 from settlement.rails.executions import Answer, Claim, Outcome
 from settlement.rails.pb import settlement_pb2 as pb
 from settlement.rails.pb import settlement_pb2_grpc
@@ -58,7 +58,7 @@ def subscribe() -> Any:
 def _deliver(claim: Claim) -> Answer:
     try:
         return _ask(claim) if claim.is_question else _send(claim)
-    except CircuitOpen as nothing_sent:
+    except (CircuitOpen, AddressInvalid) as nothing_sent:
         return Answer(Outcome.UNKNOWN, message=str(nothing_sent), is_away=True)
     except RemoteUnavailable as silence:
         return Answer(Outcome.UNKNOWN, message=str(silence), is_away=True)

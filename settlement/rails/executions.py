@@ -88,6 +88,8 @@ class Answer:
     message: str = ""
     refusal: str = ""
     is_away: bool = False
+    declared_by: str = ""  # who says so in the engine's place, and why
+    declared_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,8 @@ def _apply(row: Execution, claimed: Claim, answer: Answer, *, at: datetime) -> N
         )
         row.message = storable(answer.message, length_max=MESSAGE_MAX)
         row.completed_at = at if row.status == ExecutionStatus.COMPLETED else None
+        row.declared_at = at if answer.declared_by else None
+        row.declared_by, row.declared_reason = answer.declared_by, answer.declared_reason
         row.next_at = at + _patience(row)
     elif (row.sends, row.asks) == (claimed.sends, claimed.asks):
         _apply_silence(row, answer, at=at)
@@ -320,6 +324,9 @@ WRITTEN = [
     "refusal",
     "completed_at",
     "contradicted_at",
+    "declared_at",
+    "declared_by",
+    "declared_reason",
     "next_at",
 ]
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
 
 from clearing import access
 from clearing.client import Client, Limit, Obligation, Problem
 from clearing.models import ClearingWindow
 from clearing_project.stack.runtime import REPOSITORY
-from clearing_project.wsgi import application
 from tests import factories
+from tests.clearing.api.caller import typed
 from tests.factories import A, B
 
 pytestmark = pytest.mark.django_db
@@ -23,14 +21,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def client() -> Iterator[Client]:
     """An operator's client, through the whole WSGI application, on the test's connection."""
-    told = (request_started, request_finished)
-    for signal in told:
-        signal.disconnect(close_old_connections)
-    door = httpx.WSGITransport(app=application)
-    with Client("http://localhost", access.issue("someone", role="operator"), transport=door) as made:
+    with typed(access.issue("someone", role="operator")) as made:
         yield made
-    for signal in told:
-        signal.connect(close_old_connections)
 
 
 def test_a_window_from_open_to_completed(client: Client) -> None:
@@ -50,7 +42,9 @@ def test_a_window_from_open_to_completed(client: Client) -> None:
     assert (result.window_status, result.obligations_count) == ("Completed", 2)
     assert {each.participant: each.net for each in client.positions(window.id)} == {A: "-3.00", B: "3.00"}
     assert [each.event_type for each in client.events(window.id)][0::4] == ["Opened", "Completed"]
-    assert {each.amount for each in client.instructions(window=window.id)} == {"3.00"}
+    instructions = list(client.instructions(window=window.id))
+    assert {each.amount for each in instructions} == {"3.00"}
+    assert client.instruction(instructions[0].id).executions == []
     assert {each.code for each in client.participants()} >= {A, B}
     assert [each.balance for each in client.accounts(participant=A, currency="USD")] == ["997.00"]
 

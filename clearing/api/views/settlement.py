@@ -12,10 +12,10 @@ from rest_framework.response import Response
 
 from clearing import queries, windows
 from clearing.access import EVERYONE
-from clearing.api import conditional, parameters, shapes, wire
+from clearing.api import conditional, expanded, parameters, shapes, wire
 from clearing.api.pagination import page
 from clearing.api.permissions import member, own_participant
-from clearing.api.schema import CURRENCY, described, query
+from clearing.api.schema import CURRENCY, described, expand, query
 from clearing.api.views.base import Door
 from clearing.models import AtomicOperation
 from clearing.obligations import set_limits
@@ -80,15 +80,16 @@ class OneInstruction(Door):
     @described(
         "instructions_show",
         "Show a settlement instruction",
-        wire.Instruction,
+        expanded.InstructionExpanded,
+        parameters=[expand(*expanded.OF_AN_INSTRUCTION)],
         errors=[queries.UnknownInstruction],
         tag=TAG,
     )
     def get(self, request: Request, instruction_id: UUID) -> Response:
-        parameters.only(request)
+        parameters.only(request, "expand")
         own = own_participant(request)
         row = queries.instruction(instruction_id, of=own.pk if own else None)
-        return Response(shapes.instruction(row, window_id=_window_ids({row.batch_id}).get(row.batch_id)))
+        return Response(expanded.instruction(request, row))
 
 
 class Participants(Door):

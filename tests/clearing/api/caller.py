@@ -1,11 +1,18 @@
 """A client of the REST door, as Django's test client sends it: through every middleware."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.test import Client
 
+from clearing import client as rest
 from clearing.obligations import Submission
+from clearing_project.wsgi import application
 
 PREFIX = "/api/v1/clearing/"
 PROBLEM = "application/problem+json"
@@ -48,6 +55,21 @@ class Caller:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+@contextmanager
+def typed(token: str) -> Iterator[rest.Client]:
+    """The typed client, through the whole WSGI application, on the test's connection."""
+    told = (request_started, request_finished)
+    for signal in told:
+        signal.disconnect(close_old_connections)
+    try:
+        door = httpx.WSGITransport(app=application)
+        with rest.Client("http://localhost", token, transport=door) as made:
+            yield made
+    finally:
+        for signal in told:
+            signal.connect(close_old_connections)
 
 
 def address(path: str) -> str:

@@ -40,6 +40,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("POST", "obligations/<uuid:obligation_id>/release"): {"operator", "participant"},
     ("GET", "instructions"): ALL,
     ("GET", "instructions/<uuid:instruction_id>"): ALL,
+    ("POST", "instructions/<uuid:instruction_id>/declare"): {"approver"},
     ("GET", "participants"): ALL,
     ("GET", "participants/<str:code>"): ALL,
     ("GET", "participants/<str:code>/limits"): ALL,
