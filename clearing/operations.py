@@ -240,14 +240,14 @@ def roll_back(operation_id: UUID, *, at: datetime, reason: str = "") -> AtomicOp
         return operation
     for step in reversed(STEPS):
         try:
-            steps.undo(operation_id, step, at=at)
+            steps.undo(operation, step, at=at)
         except (OperationalError, InterfaceError):
             raise  # the database was away or a lock took too long: no undo failed, it is repeated
         except Exception as failure:
             _mark_rollback_failed(operation_id, step.NAME, failure, at=at)
             raise RollbackFailed(str(operation_id), step.NAME, str(failure)) from failure
     reach("rollback.conclude")
-    return _conclude_rollback(operation_id, at=at)
+    return _conclude_rollback(operation, at=at)
 
 
 def roll_back_window(window_id: int, *, at: datetime, reason: str) -> list[UUID]:
@@ -304,22 +304,22 @@ def clean_up(*, at: datetime, keep: timedelta) -> int:
 
 
 def _begin_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicOperation:
-    with transaction.atomic():
-        operation = steps.lock(operation_id)
-        if operation.final_at is not None:
-            raise AlreadyFinal(str(operation_id))
-        if operation.status == OperationStatus.PENDING:
-            move(operation, to=OperationStatus.FAILED, moves=OPERATION_MOVES, completed_at=at)
-        elif operation.status not in (OperationStatus.ROLLED_BACK, OperationStatus.FAILED):
-            operation.rolling_back_at = operation.rolling_back_at or at
-            operation.error_message = operation.error_message or reason
-            operation.error_code = operation.error_code or "rolled_back_by_request"
-            operation.save(update_fields=["rolling_back_at", "error_message", "error_code"])
-        return operation
+    operation = steps.open_rollback(operation_id, at=at, reason=reason)
+    if operation.final_at is not None:
+        raise AlreadyFinal(str(operation_id))
+    return operation
 
 
-def _conclude_rollback(operation_id: UUID, *, at: datetime) -> AtomicOperation:
-    """Prove that the state is the one before the first checkpoint, and write both digests down."""
+def _conclude_rollback(found: AtomicOperation, *, at: datetime) -> AtomicOperation:
+    """
+    Prove that the state is the one before the first checkpoint, and write both digests down.
+
+    The proof of the last undo has done so. Left to do are a run that never began, one that others undid
+    meanwhile, and one whose digest is not the one before its first checkpoint.
+    """
+    if found.status == OperationStatus.ROLLED_BACK:
+        return found
+    operation_id = found.pk
     with transaction.atomic():
         operation = steps.lock(operation_id)
         if operation.status == OperationStatus.ROLLED_BACK:

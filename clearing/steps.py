@@ -178,22 +178,38 @@ def run_step(
     return True
 
 
-def undo(operation_id: UUID, step: Step, *, at: datetime) -> None:
+def open_rollback(operation_id: UUID, *, at: datetime, reason: str) -> AtomicOperation:
+    """
+    Mark the operation for rollback, by one statement; one that ended or is final stays as it is.
+
+    Waits for the steps in flight; those to come are stopped. One that never started is Failed by this.
+
+    Raises:
+        UnknownOperation
+    """
+    return _operation(operation_id, _ask(OPEN_ROLLBACK, [operation_id, at, reason]))
+
+
+def undo(operation: AtomicOperation, step: Step, *, at: datetime) -> None:
     """
     Undo a step that was started, prove it, and mark it, in one transaction; otherwise do nothing.
+
+    The proof of the first step's undo is that of the whole rollback: with it the operation is RolledBack.
+
+    Args:
+        operation: as read when its rollback began; its window's status is read again under the lock.
 
     Raises:
         UndoIncomplete: the state is not the one the step began with; nothing of the undo is kept.
     """
     reach(f"{step.NAME}.undo.before")
     with transaction.atomic():
-        key, status, *read = _ask(OPEN_UNDO, [operation_id, step.NAME])
-        operation = _operation(operation_id, read)
+        key, status, operation.window.status = _ask(OPEN_UNDO, [operation.pk, step.NAME])
         if key is None or status in (CheckpointStatus.PLANNED, CheckpointStatus.UNDONE):
             return
         step.undo(operation, at=at)
         reach(f"{step.NAME}.undo.between")
-        _end_undo(operation_id, _Step(key, step.NAME, status), at=at)
+        _end_undo(operation, _Step(key, step.NAME, status), at=at)
     reach(f"{step.NAME}.undo.after")
 
 
@@ -304,16 +320,17 @@ def _end(step: _Step, *, at: datetime) -> None:
         raise _overtaken(step, CheckpointStatus.APPLIED)
 
 
-def _end_undo(operation_id: UUID, step: _Step, *, at: datetime) -> None:
-    """Have the undo proven, and move the step to Undone and its child to RolledBack."""
+def _end_undo(operation: AtomicOperation, step: _Step, *, at: datetime) -> None:
+    """Have the undo proven, the step Undone, and its child, or with the first step the run, RolledBack."""
     _refuse_move(step, CheckpointStatus.UNDONE)
-    with connection.cursor() as cursor:
-        cursor.execute(END_UNDO, [step.checkpoint_id, step.status, at, CHILD_TYPES.get(step.name)])
-        (outcome,) = cursor.fetchone()
+    outcome, digest = _ask(END_UNDO, [step.checkpoint_id, step.status, at, CHILD_TYPES.get(step.name)])
     if outcome == "differs":
-        raise UndoIncomplete(str(operation_id), step.name)
+        raise UndoIncomplete(str(operation.pk), step.name)
     if outcome == "overtaken":
         raise _overtaken(step, CheckpointStatus.UNDONE)
+    if outcome == "concluded":
+        operation.status, operation.completed_at = OperationStatus.ROLLED_BACK, at
+        operation.digest_after = digest
 
 
 def _refuse_move(step: _Step, to: CheckpointStatus) -> None:
@@ -352,8 +369,10 @@ BEGIN = f"SELECT {', '.join(FACTS)} FROM begin_step(%s, %s, %s, %s, %s)"
 
 OPEN = f"SELECT {', '.join(f'(entered).{name}' for name in FACTS)}, {COLUMNS} FROM open_step(%s, %s, %s, %s)"
 
-OPEN_UNDO = f"SELECT (checkpoint).id, (checkpoint).status, {COLUMNS} FROM open_undo(%s, %s)"
+OPEN_ROLLBACK = f"SELECT {COLUMNS} FROM open_rollback(%s, %s, %s)"
+
+OPEN_UNDO = "SELECT * FROM open_undo(%s, %s)"
 
 END = "SELECT end_step(%s, %s, 'Applied', %s, %s, 'Committed')"
 
-END_UNDO = "SELECT end_undo(%s, %s, %s, %s)"
+END_UNDO = "SELECT * FROM end_undo(%s, %s, %s, %s)"

@@ -66,7 +66,9 @@ def issue(
 
 def withdraw(batch_id: UUID) -> None:
     """
-    Delete the batch's instructions; none of them may have been sent. Nothing there, nothing done.
+    Delete the batch's instructions, with what was planned and said outside of them; none may have been sent.
+
+    Nothing there, nothing done.
 
     Raises:
         BatchUnderway
@@ -85,6 +87,12 @@ WITHDRAW = """
         WHERE batch_id = %(batch)s ORDER BY id FOR UPDATE
     ), underway AS MATERIALIZED (
         SELECT count(*) AS instructions FROM batch WHERE status <> 'Pending'
+    ), planned AS (
+        DELETE FROM settlement_execution
+        WHERE batch_id = %(batch)s AND (SELECT instructions FROM underway) = 0
+    ), evaluated AS (
+        DELETE FROM settlement_riskverdict
+        WHERE batch_id = %(batch)s AND (SELECT instructions FROM underway) = 0
     ), gone AS (
         DELETE FROM settlement_settlementinstruction
         WHERE batch_id = %(batch)s AND (SELECT instructions FROM underway) = 0

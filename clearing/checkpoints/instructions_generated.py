@@ -46,8 +46,6 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Give the reservations back and withdraw the batch; none of it was sent."""
     accounts.release(operation.pk)
-    executions.drop(operation.pk)
-    risk.drop(operation.pk)
     instructions.withdraw(operation.pk)
 
 

@@ -19,7 +19,7 @@ def apply(operation: AtomicOperation, *, at: datetime) -> None:
 
 def undo(operation: AtomicOperation, *, at: datetime) -> None:
     """Move the window to RolledBack. It never reopens: the next one is already accepting."""
-    window = ClearingWindow.objects.select_for_update().get(pk=operation.window_id)
+    window = operation.window
     if window.status != WindowStatus.PROCESSING:
         return
     move(window, to=WindowStatus.ROLLED_BACK, moves=WINDOW_MOVES)

@@ -108,11 +108,6 @@ def plan(batch_id: UUID, *, at: datetime) -> int:
         return int(cursor.rowcount)
 
 
-def drop(batch_id: UUID) -> None:
-    """Forget what was planned for the batch; PostgreSQL refuses it for what was sent."""
-    Execution.objects.filter(batch_id=batch_id).delete()
-
-
 def carries(batch_id: UUID) -> bool:
     """Tell whether the batch was planned for an outside engine."""
     return Execution.objects.filter(batch_id=batch_id).exists()

@@ -55,11 +55,6 @@ def plan(batch_id: UUID) -> int:
         return int(cursor.rowcount)
 
 
-def drop(batch_id: UUID) -> None:
-    """Forget what was noted and said about the batch, before anything of it is sent."""
-    RiskVerdict.objects.filter(batch_id=batch_id).delete()
-
-
 def evaluate(batch_id: UUID, *, at: datetime, on_progress: Callable[[], None] = lambda: None) -> bool:
     """
     Ask about every instruction that has no verdict yet, a few side by side, and keep each answer.

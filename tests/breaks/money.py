@@ -74,10 +74,19 @@ MONEY = (
     # --- what is kept ---
     Break(
         "a final run's results may be deleted",
-        f"{CLEARING}/0010_guards_of_the_end.py",
-        "WHERE operation.final_at IS NOT NULL AND operation.id IN",
-        "WHERE operation.final_at IS NULL AND operation.id IN",
+        f"{CLEARING}/0019_shorter_rollback.py",
+        "WHERE id = first_one AND final_at IS NOT NULL;",
+        "WHERE id = first_one AND final_at IS NULL;",
         KEPT,
+        "computed",
+    ),
+    Break(
+        "a final run's results may be deleted together with another's",
+        f"{CLEARING}/0019_shorter_rollback.py",
+        "    PERFORM FROM gone WHERE operation_id <> first_one LIMIT 1;\n",
+        "    PERFORM WHERE false;\n",
+        KEPT,
+        "together",
     ),
     Break(
         "tables may be emptied where a session asks for it",

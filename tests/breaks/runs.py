@@ -77,6 +77,22 @@ RUNS = (
         ROLLBACK,
     ),
     Break(
+        "an undo is not proven",
+        f"{CLEARING}/0019_shorter_rollback.py",
+        "    IF digest IS DISTINCT FROM step.digest_before THEN\n        outcome",
+        "    IF false THEN\n        outcome",
+        ABLATIONS,
+        "does_nothing",
+    ),
+    Break(
+        "the last undo ends a rollback that is not proven as a whole",
+        f"{CLEARING}/0019_shorter_rollback.py",
+        "step.position > 1 OR digest IS DISTINCT FROM step.of_whole THEN",
+        "step.position > 1 THEN",
+        ABLATIONS,
+        "whole",
+    ),
+    Break(
         "the whole rollback is not proven",
         "clearing/operations.py",
         "        if digest == operation.digest_before:\n",
@@ -96,8 +112,8 @@ RUNS = (
     Break(
         "a final run is rolled back",
         "clearing/operations.py",
-        "        if operation.final_at is not None:\n            raise AlreadyFinal",
-        "        if False:\n            raise AlreadyFinal",
+        "    if operation.final_at is not None:\n        raise AlreadyFinal",
+        "    if False:\n        raise AlreadyFinal",
         FINALITY,
     ),
     Break(

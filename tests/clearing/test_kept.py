@@ -81,6 +81,15 @@ def test_nothing_a_final_run_computed_is_deleted(table: str) -> None:
         sql(f"DELETE FROM {table} WHERE operation_id = %s", run.pk)
 
 
+def test_nothing_a_final_run_computed_is_deleted_together_with_what_another_did() -> None:
+    circle(10_000)
+    live = running(closed(*story(DAY)), applied=2)
+    final = settled(closed(*story(DAY)))
+
+    with refused("final_run_is_kept"):
+        sql("DELETE FROM clearing_grosspair WHERE operation_id IN (%s, %s)", live.pk, final.pk)
+
+
 @pytest.mark.parametrize("table", COMPUTED)
 def test_nothing_a_final_run_computed_is_changed(table: str) -> None:
     circle()

@@ -323,6 +323,20 @@ def test_a_rollback_waits_for_the_step_in_flight_and_undoes_it_too() -> None:
     assert snapshot() == before
 
 
+def test_the_last_undo_ends_the_rollback_in_its_own_transaction() -> None:
+    circle()
+    operation = steps.get(running(closed(obligation()), applied=4).pk)
+
+    for step in reversed(STEPS[1:]):
+        steps.undo(operation, step, at=AT)
+    assert steps.get(operation.pk).status == OperationStatus.IN_PROGRESS
+    steps.undo(operation, STEPS[0], at=AT)
+
+    ended = steps.get(operation.pk)
+    assert (ended.status, ended.completed_at) == (OperationStatus.ROLLED_BACK, AT)
+    assert ended.digest_after == ended.digest_before != ""
+
+
 @concurrent
 def test_rollbacks_at_once_undo_once() -> None:
     circle()
