@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUN := requirements.txt requirements-embedded.txt
 DEV := requirements-dev.txt
+OTEL := requirements-otel.txt
 ONCE ?=
 RAILS ?=
 TESTED ?=
@@ -16,13 +17,14 @@ SEED ?= 1
 RUNS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo stack test chaos check sbom tour rabbitmq bench proto lock clean
+.PHONY: help setup setup-dev otel demo stack test chaos check sbom tour rabbitmq bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
 
 setup: $(VENV)/installed-run ## install what the engine and its demo need
 setup-dev: $(VENV)/installed-dev ## install what tests and checks need, too
+otel: $(VENV)/installed-otel ## install what traces need (OTEL_EXPORTER_OTLP_ENDPOINT)
 
 demo: setup ## run the whole stack, clear the sample day, keep serving; ONCE=1 stops after the result, RAILS=engine settles outside
 	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(RAILS),--rails=$(RAILS)) $(ARGS)
@@ -51,8 +53,9 @@ check: setup-dev ## format, lint, types, import contracts, migrations, schema, t
 	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(if $(TESTED),,$(PY) -m pytest -n $(JOBS) --dist loadfile)
 
-sbom: setup-dev ## write sbom.json (CycloneDX): every package of a deployment, with its hashes
+sbom: setup-dev ## write sbom.json and, of the optional traces, sbom-otel.json (CycloneDX): every package of a deployment, with its hashes
 	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-file sbom.json
+	$(PY) $(VENV)/bin/cyclonedx-py requirements requirements-otel.txt --output-file sbom-otel.json
 
 tour: setup ## one window from open to completed over gRPC, heard alike by a stream, NATS and a webhook
 	@$(PY) manage.py tour
@@ -69,7 +72,7 @@ proto: setup-dev ## compile the files of proto/ again, after they changed
 	$(PY) -m grpc_tools.protoc -I clearing/engine/pb=proto --python_out=. --pyi_out=. --grpc_python_out=. clearing/engine/pb/obligation.proto
 
 lock: setup-dev ## pin the requirement files again, with hashes; UPGRADE=1 takes newer versions
-	for name in requirements requirements-embedded requirements-dev requirements-setup; do \
+	for name in requirements requirements-embedded requirements-dev requirements-otel requirements-setup; do \
 	  $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -110,3 +113,6 @@ $(VENV)/installed-run: $(RUN) $(VENV)/installed-uv
 
 $(VENV)/installed-dev: $(DEV) $(VENV)/installed-run
 	$(call install,$(DEV:%=-r %))
+
+$(VENV)/installed-otel: $(OTEL) $(VENV)/installed-run
+	$(call install,$(OTEL:%=-r %))

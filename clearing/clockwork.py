@@ -9,6 +9,7 @@ from clearing import aside, counters, operations, pipeline, windows
 from clearing.engine import pulls
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.states import Region, WindowStatus
+from clearing_project import trace
 from clearing_project.errors import Conflict
 from clearing_project.lifecycle import IllegalMove
 
@@ -67,13 +68,19 @@ def _finish_due(region: Region, *, at: datetime) -> None:
     live = ClearingWindow.objects.filter(region=region).order_by("id")
     for window in live.filter(status=WindowStatus.CLOSING):
         if _grace_ends_at(window) <= at and not pulls.is_pending(window.pk):
-            windows.finish_close(window, at=at)
+            with trace.step("close", window_id=window.pk):
+                windows.finish_close(window, at=at)
     for window in live.filter(status=WindowStatus.CLOSED).exclude(operations__in=operations.clearings()):
         if _grace_ends_at(window) <= at:
-            try:
-                pipeline.clear(window, at=at)
-            except Conflict as overtaken:
-                logger.info("window %s: %s", window.pk, overtaken)
+            with trace.step("clear", window_id=window.pk):
+                _clear(window, at=at)
+
+
+def _clear(window: ClearingWindow, *, at: datetime) -> None:
+    try:
+        pipeline.clear(window, at=at)
+    except Conflict as overtaken:
+        logger.info("window %s: %s", window.pk, overtaken)
 
 
 def _grace_ends_at(window: ClearingWindow) -> datetime:

@@ -8,7 +8,7 @@ behind.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from clearing.faults import reach
 from clearing.models import AtomicOperation, ClearingWindow, Dispatch, FrozenSet, NettingResult
 from clearing.states import CheckpointStatus, OperationStatus, OperationType, WindowStatus
 from clearing.steps import LeaseLost, OperationStopped
+from clearing_project import trace
 from clearing_project.errors import Conflict, Unavailable
 from clearing_project.remote import CircuitOpen, RemoteUnavailable
 
@@ -98,7 +99,8 @@ def clear(
     if held is not None and operations.is_held(held):
         if not release:
             raise RunHeld(window.pk, str(held.pk), held.hold_reason)
-        _release(held, at=at)
+        with _of(held):
+            _release(held, at=at)
         return held
     with transaction.atomic():
         window = ClearingWindow.objects.select_for_update().get(pk=window.pk)
@@ -108,7 +110,8 @@ def clear(
         )
         operations.start(operation, at=at)
         Dispatch.objects.create(operation=operation, count=FIRST_TOKEN, next_at=at + lease(0))
-    _take_window(operation, at=at, token=FIRST_TOKEN)
+    with _of(operation):
+        _take_window(operation, at=at, token=FIRST_TOKEN)
     transaction.on_commit(lambda: send(operation.pk))
     return operation
 
@@ -148,18 +151,8 @@ def advance(operation_id: UUID) -> None:
     The same for a first start, the sweep and a resume; sending twice changes nothing but time.
     """
     operation = steps.get(operation_id)
-    message: Any = None
-    if operation.rolling_back_at is not None:
-        message = roll_back.si(str(operation_id))
-    elif operation.status == OperationStatus.IN_PROGRESS:
-        try:
-            message = _go_on(operation, at=timezone.now())
-        except OperationStopped as overtaken:  # by a double of this call, or by a rollback
-            logger.info("%s", overtaken)
-    elif operation.status == OperationStatus.COMMITTED and not operations.is_held(operation):
-        message = settle.si(str(operation_id))
-    if message is not None:
-        _publish(message)
+    with _of(operation):
+        _send_missing(operation)
 
 
 def send(operation_id: UUID) -> None:
@@ -277,6 +270,26 @@ def _renew(operation_id: UUID, token: int | None, *, at: datetime) -> None:
     if token is not None:
         ends_at = at + lease(0)
         Dispatch.objects.filter(pk=operation_id, count=token, next_at__lt=ends_at).update(next_at=ends_at)
+
+
+def _of(operation: AtomicOperation) -> AbstractContextManager[None]:
+    """Let lines and messages bear whose they are."""
+    return trace.work(window_id=operation.window_id, operation_id=str(operation.pk))
+
+
+def _send_missing(operation: AtomicOperation) -> None:
+    message: Any = None
+    if operation.rolling_back_at is not None:
+        message = roll_back.si(str(operation.pk))
+    elif operation.status == OperationStatus.IN_PROGRESS:
+        try:
+            message = _go_on(operation, at=timezone.now())
+        except OperationStopped as overtaken:  # by a double of this call, or by a rollback
+            logger.info("%s", overtaken)
+    elif operation.status == OperationStatus.COMMITTED and not operations.is_held(operation):
+        message = settle.si(str(operation.pk))
+    if message is not None:
+        _publish(message)
 
 
 def _publish(message: Any) -> None:

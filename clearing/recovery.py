@@ -18,6 +18,7 @@ from django.db.models import Count, Q
 from clearing import operations, pipeline, windows
 from clearing.models import Checkpoint, ClearingWindow, Dispatch, NettingResult
 from clearing.states import FINAL_WINDOW, OperationStatus, WindowStatus
+from clearing_project import trace
 from clearing_project.errors import ClearingError, Conflict
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,11 @@ def sweep(*, at: datetime) -> int:
     Returns:
         How many runs and windows were taken further.
     """
-    return sum(_advance(dispatch, at=at) for dispatch in _due(at)) + _clear_again(at=at)
+    advanced = 0
+    for dispatch in _due(at):
+        with trace.step("advance", operation_id=str(dispatch.pk), window_id=dispatch.operation.window_id):
+            advanced += _advance(dispatch, at=at)
+    return advanced + _clear_again(at=at)
 
 
 def _due(at: datetime) -> list[Dispatch]:
@@ -51,7 +56,7 @@ def _due(at: datetime) -> list[Dispatch]:
     settled = Q(operation__status=OperationStatus.COMMITTED, operation__window__status__in=FINAL_WINDOW)
     held = Q(operation__held_at__isnull=False, operation__rolling_back_at=None, operation__final_at=None)
     due = Dispatch.objects.filter(next_at__lte=at).exclude(over | settled | held)
-    return list(due.order_by("next_at")[:SWEPT_MAX])
+    return list(due.select_related("operation").order_by("next_at")[:SWEPT_MAX])
 
 
 def _advance(found: Dispatch, *, at: datetime) -> bool:
@@ -109,14 +114,15 @@ def _clear_again(*, at: datetime) -> int:
         assert last.completed_at is not None, "an ended run has its moment"
         if last.completed_at + pipeline.lease(runs.count() - 1) > at:
             continue
-        try:
-            if runs.count() >= settings.CLEARING["RUNS_MAX"]:
-                windows.give_up(window, at=at, reason=f"{runs.count()} runs failed: {last.error_message}")
-            else:
-                pipeline.clear(window, at=at, reason=f"again after {last.error_code}")
-            taken += 1
-        except ClearingError as overtaken:
-            logger.info("window %s: %s", window.pk, overtaken)
-        except Exception:  # the run says why it failed; the other windows have their turn
-            logger.exception("window %s", window.pk)
+        with trace.step("clear again", window_id=window.pk):
+            try:
+                if runs.count() >= settings.CLEARING["RUNS_MAX"]:
+                    windows.give_up(window, at=at, reason=f"{runs.count()} runs failed: {last.error_message}")
+                else:
+                    pipeline.clear(window, at=at, reason=f"again after {last.error_code}")
+                taken += 1
+            except ClearingError as overtaken:
+                logger.info("window %s: %s", window.pk, overtaken)
+            except Exception:  # the run says why it failed; the other windows have their turn
+                logger.exception("window %s", window.pk)
     return taken

@@ -12,7 +12,7 @@ from clearing import pull as puller
 from clearing.engine import pulls
 from clearing.models import IdempotencyRecord
 from clearing.states import Region
-from clearing_project import counts
+from clearing_project import counts, trace
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ def tick() -> None:
     trouble: list[Exception] = []
     for region in Region:
         try:
-            clockwork.keep(region, at=timezone.now())
+            with trace.step("keep", region=region.value):
+                clockwork.keep(region, at=timezone.now())
         except Exception as failure:
             logger.exception("region %s", region)
             trouble.append(failure)
@@ -41,6 +42,7 @@ def tick() -> None:
 @shared_task
 def pull(window_id: int) -> None:
     """Pull a closing window's obligations from the obligation engine, then close what is due."""
+    trace.bind(window_id=window_id)
     if puller.pull(window_id, at=timezone.now()):
         clockwork.keep(windows.region(windows.get(window_id).region), at=timezone.now())
 

@@ -8,13 +8,14 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from clearing_project import logs, security
+from clearing_project import logs, security, telemetry
 from clearing_project.stack.runtime import fill_environment
 
 if sys.flags.optimize:
     raise SystemExit("python -O drops the assertions that guard money: run without it")
 
 fill_environment()
+telemetry.refuse_incomplete()
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data")))
@@ -162,7 +163,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "clearing_project.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TIMEZONE = "UTC"
 CELERY_DB_REUSE_MAX = 1000  # a connection serves many tasks, not one

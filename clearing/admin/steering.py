@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from clearing import corrections, emergency, interventions, operations, pipeline, queries, windows
 from clearing.models import ClearingWindow
 from clearing.states import Region, WindowStatus
+from clearing_project import trace
 from clearing_project.errors import ClearingError, Unavailable
 
 WINDOWS_MAX = 50  # one request; each may wait for intake in flight
@@ -225,7 +226,8 @@ def respond(
     form = ReasonForm(request.POST if "reason" in request.POST else None)
     if form.is_valid():
         for window in chosen:
-            _act(admin, request, window, verb, reason=form.cleaned_data["reason"])
+            with trace.work(window_id=window.pk):
+                _act(admin, request, window, verb, reason=form.cleaned_data["reason"])
         return HttpResponseRedirect(back)
     context = {
         **admin.admin_site.each_context(request),

@@ -27,6 +27,8 @@ from clearing.consumers.batches import Broken, Postponed, Taken
 from clearing.consumers.messages import REJECTED, REPLY_TO, SUBMIT, Message, answer, rejects
 from clearing.events import broker
 from clearing.faults import reach
+from clearing.obligations import Intake
+from clearing_project import pulse, trace
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
     """Take obligations until *stop* is set. NATS or PostgreSQL being away delays them and loses none."""
     announced = False
     while not stop.is_set():
+        pulse.beat()
         try:
             async with broker.connected(nats_url) as client:
                 place = Broker(client, client.jetstream(timeout=ANSWER_SECONDS))
@@ -70,6 +73,7 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
                     on_ready()
                     announced = True
                 while not stop.is_set():
+                    pulse.beat()
                     await _take(place, await _fetch(client, subscription))
         except Exception as trouble:  # whatever it is, the stream keeps the messages
             logger.warning("obligations wait in NATS: %s: %s", type(trouble).__name__, trouble)
@@ -121,17 +125,34 @@ async def _take(place: Broker, delivered: Sequence[Msg]) -> None:
     if not delivered:
         return
     messages = [_message(each) for each in delivered]
+    with trace.step("take obligations", request_id=_batch(messages)):
+        await _take_messages(place, delivered, messages)
+
+
+async def _take_messages(place: Broker, delivered: Sequence[Msg], messages: Sequence[Message]) -> None:
     told = await sync_to_async(_take_all)(messages)
     reach("intake.between")
     for each, message, taken in zip(delivered, messages, told, strict=True):
-        try:
-            await _conclude(place, each, message, taken)
-        except Exception as trouble:  # of this message alone: it comes again, the others are concluded
-            if not place.client.is_connected:
-                raise
-            logger.warning("message %d is not concluded: %s", message.sequence, trouble)
-            await each.nak(delay=_delay(each.metadata.num_delivered))
+        window_id = taken.window_id if isinstance(taken, Intake) else None
+        with trace.work(message=message.sequence, **({} if window_id is None else {"window_id": window_id})):
+            await _concluded(place, each, message, taken)
     await place.client.flush()
+
+
+async def _concluded(place: Broker, each: Msg, message: Message, taken: Taken) -> None:
+    try:
+        await _conclude(place, each, message, taken)
+    except Exception as trouble:  # of this message alone: it comes again, the others are concluded
+        if not place.client.is_connected:
+            raise
+        logger.warning("message %d is not concluded: %s", message.sequence, trouble)
+        await each.nak(delay=_delay(each.metadata.num_delivered))
+
+
+def _batch(messages: Sequence[Message]) -> str:
+    """Name what is taken together by the sequences of the stream: the request's id of all that it causes."""
+    numbers = [message.sequence for message in messages]
+    return f"{STREAM}:{min(numbers)}-{max(numbers)}"
 
 
 def _take_all(messages: Sequence[Message]) -> list[Taken]:

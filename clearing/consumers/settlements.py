@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 
 from clearing import finality, settling
+from clearing_project import pulse, trace
 from settlement.rails import engine
 from settlement.rails.executions import Outcome
 
@@ -37,6 +38,7 @@ def run(*, stop: threading.Event) -> None:
     listener = threading.Thread(target=_listen, args=(heard, stop), daemon=True)
     listener.start()
     while not stop.is_set():
+        pulse.beat()
         told = _gather(heard, stop)
         if told:
             close_old_connections()
@@ -51,12 +53,13 @@ def take(told: list[Heard], *, at: datetime) -> set[UUID]:
     """Ask for what the events are about, and go on with the runs concerned, each for itself."""
     runs = settling.hear(told, at=at)
     for operation_id in sorted(runs):
-        try:
-            finality.settle(operation_id, at=at)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:  # the sweep meets it again
-            logger.exception("operation %s", operation_id)
+        with trace.step("settle", operation_id=str(operation_id)):
+            try:
+                finality.settle(operation_id, at=at)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:  # the sweep meets it again
+                logger.exception("operation %s", operation_id)
     return runs
 
 

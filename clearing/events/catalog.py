@@ -34,6 +34,12 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def of_event(event: WindowEvent) -> dict[str, Any]:
+    """Return the ids under which the event is carried further: those that it was written under."""
+    ids = {name: event.data[name] for name in ("request_id", "operation_id") if event.data.get(name)}
+    return {"window_id": event.window_id, **ids}
+
+
 def payload(event: WindowEvent) -> dict[str, Any]:
     """Build the event's JSON; *event* comes with its window."""
     return {

@@ -31,7 +31,7 @@ def append(window_id: int, fact: Fact, *, at: datetime) -> WindowEvent:
     if request_id := trace.request_id():
         data["request_id"] = request_id
     told = {"window_id": window_id, "event_type": fact.event_type.value, "sequence": sequence}
-    transaction.on_commit(partial(logger.info, "event", extra=told), robust=True)
+    transaction.on_commit(partial(trace.carrying(logger.info), "event", extra=told), robust=True)
     return WindowEvent.objects.create(
         window_id=window_id, sequence=sequence, event_type=fact.event_type, occurred_at=at, data=data
     )

@@ -20,11 +20,12 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from clearing.events import broker
-from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, payload
+from clearing.events.catalog import STREAM, SUBJECT, SUBJECTS, of_event, payload
 from clearing.faults import reach
 from clearing.models import WindowEvent
 from clearing.partitions import GATE_CLASS
 from clearing.states import EventType
+from clearing_project import pulse, trace
 from clearing_project.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ async def run(nats_url: str, *, stop: asyncio.Event, on_ready: Callable[[], None
     """Publish until *stop* is set. NATS or PostgreSQL being away delays events and loses none."""
     announced = False
     while not stop.is_set():
+        pulse.beat()
         try:
             async with broker.connected(nats_url) as client:
                 stream = await _stream(client)
@@ -80,23 +82,27 @@ async def _stream(client: Client) -> JetStreamContext:
 
 async def _publish_until(stop: asyncio.Event, client: Client, stream: JetStreamContext) -> None:
     while not stop.is_set():
+        pulse.beat()
         events = await sync_to_async(_unpublished)()
         for event in events:
             if stop.is_set():
                 return
-            reach("relay.before")
-            await stream.publish(
-                SUBJECT[EventType(event.event_type)],
-                json.dumps(payload(event)).encode(),
-                headers={"Nats-Msg-Id": str(event.event_id)},
-            )
-            reach("relay.between")
-            await sync_to_async(_mark)(event)
-            reach("relay.after")
+            with trace.step("publish", event_id=str(event.event_id), **of_event(event)):
+                await _publish(event, stream)
         if not client.is_connected:
             raise ConnectionError("NATS closed the connection")
         if not events:
             await broker.pause(stop, IDLE_SECONDS)
+
+
+async def _publish(event: WindowEvent, stream: JetStreamContext) -> None:
+    reach("relay.before")
+    headers = {"Nats-Msg-Id": str(event.event_id), **trace.context()}
+    subject = SUBJECT[EventType(event.event_type)]
+    await stream.publish(subject, json.dumps(payload(event)).encode(), headers=headers)
+    reach("relay.between")
+    await sync_to_async(_mark)(event)
+    reach("relay.after")
 
 
 def _unpublished() -> list[WindowEvent]:

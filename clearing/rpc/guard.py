@@ -74,7 +74,7 @@ class Guard(ServerInterceptor):
     async def _unary(
         self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]], request: Any, context: Context
     ) -> Any:
-        with _traced(method, context):
+        with _traced(method, request, context):
             try:
                 await self._admit(method, context)
                 if not iscoroutinefunction(behaviour):
@@ -92,7 +92,7 @@ class Guard(ServerInterceptor):
         request: Any,
         context: Context,
     ) -> None:
-        with _traced(method, context):
+        with _traced(method, request, context):
             try:
                 await self._admit(method, context)
                 admitted_at = monotonic()
@@ -119,12 +119,17 @@ class Guard(ServerInterceptor):
 
 
 @contextmanager
-def _traced(method: str, context: Context) -> Iterator[None]:
+def _traced(method: str, request: Any, context: Context) -> Iterator[None]:
     """Give the call an id, the caller's own if sound; say it in the trailing metadata and in the log."""
-    sent = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
-    request_id = trace.accepted(str(sent))
+    metadata = dict(context.invocation_metadata() or ())
+    request_id = trace.accepted(str(metadata.get(REQUEST_ID, "")))
     context.set_trailing_metadata(((REQUEST_ID, request_id),))
-    with trace.work(request_id=request_id):
+    named = {field.name: value for field, value in request.ListFields()}
+    with (
+        trace.span(f"{SERVICE}/{method}", kind="server", carrier=metadata),
+        trace.work(request_id=request_id),
+    ):
+        trace.bind_ids(named)
         since = monotonic()
         try:
             yield

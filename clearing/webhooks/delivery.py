@@ -16,10 +16,11 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
-from clearing.events.catalog import payload
+from clearing.events.catalog import of_event, payload
 from clearing.models import WebhookDelivery, WebhookEndpoint, WindowEvent
 from clearing.partitions import GATE_CLASS
 from clearing.webhooks import sending, signing
+from clearing_project import pulse, trace
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def run(stop: Callable[[float], bool], *, on_ready: Callable[[], None], send: Se
     with ThreadPoolExecutor(AT_ONCE_MAX, thread_name_prefix="webhook") as pool:
         on_ready()
         while not stop(0):
+            pulse.beat()
             try:
                 if not _holds_lock() or not (plan(at=timezone.now()) + deliver(pool, send)):
                     stop(IDLE_SECONDS)
@@ -78,11 +80,16 @@ def deliver(pool: ThreadPoolExecutor, send: Send) -> int:
         headers = signing.headers(
             delivery.endpoint, event_id=str(delivery.event.event_id), body=body, at=timezone.now()
         )
-        underway[pool.submit(send, delivery.endpoint.url, headers, body)] = delivery
+        with trace.work(delivery_id=delivery.pk, **of_event(delivery.event)):
+            underway[pool.submit(trace.carrying(_send), send, delivery.endpoint.url, headers, body)] = (
+                delivery
+            )
     while underway:
         done, _ = wait(underway, return_when=FIRST_COMPLETED)
         for future in done:
-            _note(underway.pop(future), future)
+            delivery = underway.pop(future)
+            with trace.work(delivery_id=delivery.pk, **of_event(delivery.event)):
+                _note(delivery, future)
     return len(due)
 
 
@@ -90,6 +97,11 @@ def replay(deliveries: list[int]) -> int:
     """Have dead deliveries sent again, from the first attempt on; tell how many."""
     dead = WebhookDelivery.objects.filter(pk__in=deliveries, dead_at__isnull=False)
     return dead.update(dead_at=None, attempts=0, next_at=timezone.now())
+
+
+def _send(send: Send, url: str, headers: Mapping[str, str], body: bytes) -> int:
+    with trace.span("webhook"):
+        return send(url, {**headers, **trace.context()}, body)
 
 
 def _due(*, at: datetime) -> list[WebhookDelivery]:

@@ -1,7 +1,7 @@
 """
 Ask one process whether it is ready.
 
-``python -m clearing_project.stack http URL | grpc HOST:PORT | worker NODE``
+``python -m clearing_project.stack http URL | grpc HOST:PORT | worker NODE | pulse FILE``
 
 Exit status 0 if it is; else 1, and the reason on stderr. For health checks of containers.
 """
@@ -21,6 +21,7 @@ def main(kind: str, place: str) -> int:
         "http": probes.http,
         "grpc": probes.grpc_health,
         "worker": partial(probes.worker, broker),
+        "pulse": probes.pulse,
     }
     try:
         kinds[kind](place)()

@@ -176,10 +176,9 @@ def _simulator(site: Site, engine: str, *arguments: str) -> Child:
 def _web(site: Site) -> Child:
     host = f"[{site.http_host}]" if ":" in site.http_host else site.http_host
     options = f"--bind={host}:{site.http_port} --worker-class=gthread --workers=2 --threads={WEB_THREADS}"
-    logs = (
-        "--logger-class=clearing_project.weblog.WebLogger --graceful-timeout=5 --no-control-socket --preload"
-    )
-    command = ("-m", "gunicorn", "clearing_project.wsgi:application", *options.split(), *logs.split())
+    more = "--config=python:clearing_project.webserver --graceful-timeout=5 --no-control-socket --preload"
+    logs = "--logger-class=clearing_project.weblog.WebLogger"
+    command = ("-m", "gunicorn", "clearing_project.wsgi:application", *options.split(), *more.split(), logs)
     return Child("web", command, probes.http(f"{site.http_url}/health/ready"), environment=POOLED)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2
 
 Probe = Callable[[], None]
 TIMEOUT_SECONDS = 2
+PULSE_SECONDS = 60.0
 
 
 def postgres(url: str) -> Probe:
@@ -104,6 +106,17 @@ def worker(broker_url: str, node: str) -> Probe:
         with Celery(broker=broker_url, set_as_current=False) as app:
             if not app.control.ping(destination=[node], timeout=0.5):
                 raise ConnectionError(f"{node} does not answer")
+
+    return probe
+
+
+def pulse(file: str) -> Probe:
+    """A process that listens nowhere has touched its *file* lately."""
+
+    def probe() -> None:
+        age = time.time() - Path(file).stat().st_mtime
+        if age > PULSE_SECONDS:
+            raise ConnectionError(f"its last sign of life was {age:.0f} s ago")
 
     return probe
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from django.conf import settings
 
-from clearing_project import remote
+from clearing_project import remote, trace
 from clearing_project.remote import AddressInvalid, CircuitOpen, RemoteRefused, RemoteUnavailable
 from settlement.rails.executions import Answer, Claim, Outcome
 from settlement.rails.pb import settlement_pb2 as pb
@@ -35,7 +35,7 @@ def deliver(claims: Sequence[Claim]) -> list[tuple[Claim, Answer]]:
     if not claims:
         return []
     with ThreadPoolExecutor(len(claims), thread_name_prefix="settlement") as pool:
-        return list(zip(claims, pool.map(_deliver, claims), strict=True))
+        return list(zip(claims, pool.map(trace.carrying(_deliver), claims), strict=True))
 
 
 def events(call: Any) -> Iterator[tuple[str, str, Outcome]]:

@@ -17,7 +17,7 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
-from clearing_project import remote
+from clearing_project import remote, trace
 from clearing_project.errors import Unavailable
 from clearing_project.remote import CircuitOpen, RemoteRefused, RemoteUnavailable
 from clearing_project.storable import storable
@@ -79,7 +79,7 @@ def evaluate(batch_id: UUID, *, at: datetime, on_progress: Callable[[], None] = 
         if not rows:
             return False
         with ThreadPoolExecutor(len(rows), thread_name_prefix="risk") as pool:
-            verdicts = list(pool.map(_ask, [_question(row) for row in rows]))
+            verdicts = list(pool.map(trace.carrying(_ask), [_question(row) for row in rows]))
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict is not None:
                 RiskVerdict.objects.filter(pk=row.pk, status=VerdictStatus.PENDING).update(

@@ -22,6 +22,12 @@ def compose() -> dict[str, Any]:
     return document
 
 
+@pytest.fixture(autouse=True)
+def settlement_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settlement engine is named, so that the stack has every process there may be."""
+    monkeypatch.setenv("SETTLEMENT_ENGINE_URL", "grpc://127.0.0.1:1")
+
+
 def processes(tmp_path: Path) -> dict[str, Child]:
     """The stack's long-lived processes and the migration, by the name of their service."""
     servers = {"DATABASE_URL": "postgres://", "REDIS_URL": "redis://", "NATS_URL": "nats://"}
@@ -53,6 +59,42 @@ def test_each_service_runs_what_the_stack_runs(compose: dict[str, Any], tmp_path
         stack = {word for word in child.arguments if word != "-m" and not word.startswith(PLACES)}
         service = {word for word in compose["services"][name]["command"] if not word.startswith(PLACES)}
         assert service - {"python"} == stack, name
+
+
+def test_each_service_that_lasts_is_watched(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert name == "migrate" or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+
+
+def test_a_process_that_listens_nowhere_is_asked_for_the_sign_of_life_it_gives(
+    compose: dict[str, Any],
+) -> None:
+    silent = {
+        name
+        for name, each in compose["services"].items()
+        if "pulse" in each.get("healthcheck", {"test": []})["test"]
+    }
+
+    assert silent == {"beat", "relay", "webhooks", "intake", "confirmations"}
+    for name in silent:
+        service = compose["services"][name]
+        assert service["environment"]["PULSE_FILE"] == service["healthcheck"]["test"][-1]
+
+
+def test_what_needs_a_settlement_engine_starts_only_when_asked_for(compose: dict[str, Any]) -> None:
+    asked_for = {
+        name for name, each in compose["services"].items() if "settlement-engine" in each.get("profiles", [])
+    }
+
+    assert asked_for == {"confirmations"}
+
+
+def test_engines_outside_and_a_collector_are_named_in_one_place(compose: dict[str, Any]) -> None:
+    for name in ("web", "grpc", "worker", "confirmations", "beat"):
+        told = compose["services"][name]["environment"]
+        for engine in ("OBLIGATION", "SETTLEMENT", "RISK"):
+            assert told[f"{engine}_ENGINE_URL"] == f"${{{engine}_ENGINE_URL:-}}"
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${OTEL_EXPORTER_OTLP_ENDPOINT:-}"
 
 
 def test_every_dependency_and_volume_exists(compose: dict[str, Any]) -> None:

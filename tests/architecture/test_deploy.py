@@ -127,7 +127,8 @@ def test_a_misspelt_key_does_not() -> None:
         kubernetes_validate.validate(broken, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_kubernetes_runs_what_the_stack_runs(tmp_path: Path) -> None:
+def test_kubernetes_runs_what_the_stack_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SETTLEMENT_ENGINE_URL", "grpc://127.0.0.1:1")  # every process there may be
     servers = {"DATABASE_URL": "postgres://", "REDIS_URL": "redis://", "NATS_URL": "nats://"}
     site = Site(tmp_path, servers, http_host="127.0.0.1", http_port=1, grpc_port=2, flower_port=3)
     lasting = [MIGRATE, *(child for child in children(site) if not child.once)]
@@ -141,8 +142,43 @@ def test_kubernetes_runs_what_the_stack_runs(tmp_path: Path) -> None:
             word for word in stack[name].arguments if word != "-m" and not word.startswith(PLACES)
         }
         given = {each["name"]: each["value"] for each in container.get("env", [])}
+        given.pop("PULSE_FILE", None)
         if name != "flower":
             assert given == stack[name].environment, name
+
+
+def test_every_deployment_is_watched() -> None:
+    for name, pod in pods().items():
+        (container,) = pod["containers"]
+        assert name == "migrate" or "livenessProbe" in container, name
+        command = container.get("livenessProbe", {}).get("exec", {}).get("command", [])
+        if "pulse" in command:
+            assert {"name": "PULSE_FILE", "value": command[-1]} in container["env"], name
+        assert ("pulse" in command) == (name in {"beat", "relay", "webhooks", "intake", "confirmations"}), (
+            name
+        )
+
+
+def test_confirmations_wait_for_a_settlement_engine_to_be_named() -> None:
+    kustomization = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    (config,) = [each["data"] for each in resources() if each["kind"] == "ConfigMap"]
+
+    assert kustomization["replicas"] == [{"name": "confirmations", "count": 0}]
+    assert config["SETTLEMENT_ENGINE_URL"] == ""
+
+
+@pytest.mark.django_db
+def test_workers_grow_with_a_figure_that_is_told() -> None:
+    (scaler,) = [each for each in resources() if each["kind"] == "HorizontalPodAutoscaler"]
+    (metric,) = [each["external"]["metric"] for each in scaler["spec"]["metrics"]]
+    told = {
+        (family.name, sample.labels.get("queue"))
+        for family in TableCollector(at=datetime.now(UTC)).collect()
+        for sample in family.samples
+    }
+
+    assert (metric["name"], metric["selector"]["matchLabels"]["queue"]) in told
+    assert scaler["spec"]["minReplicas"] < scaler["spec"]["maxReplicas"]
 
 
 def test_no_pod_may_more_than_it_needs() -> None:
@@ -181,3 +217,17 @@ def test_kustomize_lists_every_manifest_and_no_secret_is_in_one() -> None:
     assert "Secret" not in {each["kind"] for each in resources()}
     (config,) = [each["data"] for each in resources() if each["kind"] == "ConfigMap"]
     assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "NATS_URL", "FLOWER_BASIC_AUTH"} & set(config)
+
+
+def test_the_image_is_built_of_files_that_are_let_into_its_context() -> None:
+    let_in = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().split() if line.startswith("!")}
+    copied = {
+        word
+        for line in (DEPLOY / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ")
+        for word in line.split()[1:-1]
+    }
+
+    assert {"requirements.txt", "requirements-otel.txt", "clearing"} <= copied
+    assert copied == let_in
+    assert all((REPOSITORY / name).exists() for name in copied)

@@ -9,7 +9,13 @@ from packaging.utils import canonicalize_name
 
 from clearing_project.stack.runtime import REPOSITORY
 
-NAMES = ("requirements", "requirements-embedded", "requirements-dev", "requirements-setup")
+NAMES = (
+    "requirements",
+    "requirements-embedded",
+    "requirements-dev",
+    "requirements-otel",
+    "requirements-setup",
+)
 
 
 def wished(name: str) -> list[tuple[Requirement, str]]:
@@ -50,7 +56,7 @@ def test_every_pin_has_hashes_and_no_file_names_an_index(name: str) -> None:
     assert "--find-links" not in text
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("name", NAMES[:4])
 def test_every_wish_has_a_reason(name: str) -> None:
     assert [str(requirement) for requirement, reason in wished(name) if not reason] == []
 

@@ -18,6 +18,7 @@ from clearing.api.views.base import Door
 from clearing.models import AtomicOperation, ClearingWindow
 from clearing.states import Region, WindowStatus
 from clearing.weights import WeightsNeedConservative
+from clearing_project import trace
 from clearing_project.errors import Invalid
 from clearing_project.lifecycle import IllegalMove
 
@@ -203,6 +204,7 @@ class ForceClose(Door):
         parameters.only(request)
         body = bodies.read(request, bodies.ForceClose)
         reason = operations.reason_given(body.reason)
+        trace.bind(window_id=body.window_id)
         closed = windows.close(windows.get(body.window_id), at=timezone.now(), reason=reason)
         return Response(shapes.window(closed))
 

@@ -25,6 +25,7 @@ from tests.clearing.rpc.conftest import Running
 from tests.clearing.rpc.contract import METHODS, Client
 from tests.clearing.rpc.refusals import refused
 from tests.database import aside, sql
+from tests.lines import logged
 
 REGION = factories.BY_HAND.value
 ALL = {"operator", "approver", "auditor", "participant"}
@@ -265,3 +266,12 @@ def _collect(answers: Any, said: list[int]) -> None:
             said.append(answer.status)
     except grpc.RpcError:
         return
+
+
+def test_a_call_logs_the_ids_of_its_request(running: Running, operator: Client) -> None:
+    with logged() as lines:
+        assert refused(lambda: operator.GetWindowStatus(window_id=999999))[0] == "NOT_FOUND"
+        running.stop()  # the line comes after the answer
+
+    (line,) = [line for line in lines if line["logger"] == "clearing.rpc.guard"]
+    assert (line["window_id"], line["method"], line["status"]) == (999999, "GetWindowStatus", "NOT_FOUND")
