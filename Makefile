@@ -35,8 +35,8 @@ stack: setup ## run the whole stack in the foreground
 test: setup-dev ## run every test on real embedded servers, JOBS=2 processes side by side; ARGS go to pytest
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-chaos: setup-dev ## torment a stack of its own with random faults and check every invariant; SEED=1 RUNS=50 to change
-	@$(PY) -m tests.chaos --seed $(SEED) --runs $(RUNS) $(ARGS)
+chaos: setup-dev ## torment a stack of its own with random faults and check every invariant; SEED=1 RUNS=50 to change, RAILS=engine settles outside
+	@$(PY) -m tests.chaos --seed $(SEED) --runs $(RUNS) $(if $(RAILS),--rails=$(RAILS)) $(ARGS)
 
 check: setup-dev ## format, lint, types, import contracts, migrations, schema, then the tests; TESTED=1 where the tests have just run
 	$(PY) -m ruff format --check .

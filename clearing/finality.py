@@ -121,14 +121,14 @@ def settle(operation_id: UUID, *, at: datetime) -> datetime | None:
     Raises:
         NotCommitted, RiskRejected, RiskUnanswered
     """
+    since = perf_counter()
     begin(operation_id, at=at)
     reach("finality.after")
     if not is_outside(operation_id):
         _move_money(operation_id, at=at)
         reach("settlement.after")
         return None
-    since = perf_counter()
-    due_at = settling.drive(operation_id, at=at)
+    due_at = settling.drive(operation_id, at=at + timedelta(seconds=perf_counter() - since))
     complete(operation_id, at=at + timedelta(seconds=perf_counter() - since))
     reach("settlement.after")
     return due_at

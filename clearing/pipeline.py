@@ -218,7 +218,7 @@ def settle(operation_id: str, token: int | None = None) -> None:
         at = timezone.now()
         held = finality.commit(key, at=at, token=token)
     if not held:
-        _come_back(key, finality.settle(key, at=at))
+        _come_back(key, finality.settle(key, at=timezone.now()))
 
 
 @retried

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q
 
-from clearing import operations, pipeline, windows
+from clearing import operations, pipeline, settling, windows
 from clearing.models import Checkpoint, ClearingWindow, Dispatch, NettingResult
 from clearing.states import FINAL_WINDOW, OperationStatus, WindowStatus
 from clearing_project import trace
@@ -87,12 +87,16 @@ def _advance(found: Dispatch, *, at: datetime) -> bool:
 
 
 def _standing(operation_id: UUID) -> str:
-    """Say how far a run is: every mark of its checkpoints counts, and every currency netted."""
+    """
+    Say how far a run is: every mark of its checkpoints counts, every currency netted, and every message to an
+    engine outside, which may take its time; whoever waits for it must not be taken for one that is stuck.
+    """
     marks = Checkpoint.objects.filter(operation_id=operation_id).aggregate(
         started=Count("started_at"), applied=Count("applied_at"), undone=Count("undone_at")
     )
     netted = NettingResult.objects.filter(operation_id=operation_id).count()
-    return "/".join(map(str, (*marks.values(), netted)))
+    exchanged = settling.exchanged(operation_id)
+    return "/".join(map(str, (*marks.values(), netted, *([exchanged] if exchanged else []))))
 
 
 def _clear_again(*, at: datetime) -> int:

@@ -56,6 +56,11 @@ def drive(operation_id: UUID, *, at: datetime) -> datetime | None:
     return None if due_at is None else max(due_at, not_before)
 
 
+def exchanged(operation_id: UUID) -> int:
+    """Count the messages about the run's batch so far; 0 where no engine outside executes it."""
+    return executions.exchanged(operation_id)
+
+
 @transaction.atomic
 def record(operation_id: UUID, answers: Sequence[tuple[Claim, Answer]], *, at: datetime) -> Recorded:
     """Record what the engine answered, and tell of what failed or was contradicted."""

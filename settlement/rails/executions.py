@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F, Sum
 
 from clearing_project.storable import storable
 from netting import money
@@ -111,6 +112,12 @@ def plan(batch_id: UUID, *, at: datetime) -> int:
 def carries(batch_id: UUID) -> bool:
     """Tell whether the batch was planned for an outside engine."""
     return Execution.objects.filter(batch_id=batch_id).exists()
+
+
+def exchanged(batch_id: UUID) -> int:
+    """Count the messages that were claimed for the batch; 0 where no engine outside executes it."""
+    found = Execution.objects.filter(batch_id=batch_id).aggregate(count=Sum(F("sends") + F("asks")))
+    return found["count"] or 0
 
 
 @transaction.atomic

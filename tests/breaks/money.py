@@ -4,7 +4,7 @@ from tests.breaks.model import Break
 
 CORRECTIONS, KEPT = "tests/clearing/test_corrections.py", "tests/clearing/test_kept.py"
 LEDGER, STATES = "tests/settlement/test_ledger.py", "tests/clearing/test_states.py"
-ENGINE = "tests/engines/test_settlement_engine.py"
+ENGINE, CLAIMS = "tests/engines/test_settlement_engine.py", "tests/engines/test_claims.py"
 CLEARING, SETTLEMENT = "clearing/migrations", "settlement/migrations"
 
 MONEY = (
@@ -127,6 +127,22 @@ MONEY = (
         "    if False:\n",
         ENGINE,
         "paused",
+    ),
+    Break(
+        "a claim's time begins before it is made",
+        "clearing/finality.py",
+        "settling.drive(operation_id, at=at + timedelta(seconds=perf_counter() - since))",
+        "settling.drive(operation_id, at=at)",
+        CLAIMS,
+        "claim_s_time",
+    ),
+    Break(
+        "who waits for an engine is taken for stuck",
+        "clearing/recovery.py",
+        "*([exchanged] if exchanged else [])",
+        "*[]",
+        CLAIMS,
+        "takes_its_time",
     ),
     Break(
         "what the engine executed is not posted",

@@ -27,12 +27,18 @@ def main() -> int:
         "--defaults", action="store_true", help="with the lease and the intervals of a deployment: slower"
     )
     parser.add_argument(
+        "--rails",
+        choices=("ledger", "engine"),
+        default="ledger",
+        help="what settles: our own ledger, or a simulated engine outside that is tormented as well",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="leave logs and data where they are, and say where"
     )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything is stopped
     adopt_orphans()
-    cluster = Cluster(hurried=not arguments.defaults)
+    cluster = Cluster(hurried=not arguments.defaults, outside=arguments.rails == "engine")
     try:
         cluster.start()
         os.environ["DJANGO_SETTINGS_MODULE"] = "clearing_project.settings"

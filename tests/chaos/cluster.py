@@ -6,22 +6,27 @@ import random
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+from clearing_project.stack import probes
 from clearing_project.stack.children import Site, children
 from clearing_project.stack.postgres import EmbeddedPostgres
 from clearing_project.stack.processes import Process, stop_all
-from clearing_project.stack.servers import EmbeddedNats, EmbeddedRedis, EmbeddedServer
+from clearing_project.stack.runtime import REPOSITORY
+from clearing_project.stack.servers import EmbeddedNats, EmbeddedRedis, EmbeddedServer, free_port
 
 READY_SECONDS = 60.0
 SUPERVISED_SECONDS = 0.1
 ENGINE = ("worker-1", "worker-2", "beat", "relay")
+CONFIRMATIONS, OUTSIDE = "confirmations", "settlement-engine"
 SETTINGS = {
     "CLEARING_GRACE_PERIOD_SECONDS": "0",
     "CLEARING_MIN_NETTING_EFFICIENCY": "0",  # nothing is held: a run goes to its end by itself
@@ -30,7 +35,12 @@ SETTINGS = {
 }
 
 
-HURRIED = {"CLEARING_LEASE_SECONDS": "1.0"}
+HURRIED = {
+    "CLEARING_LEASE_SECONDS": "1.0",
+    "REMOTE_TIMEOUT_SECONDS": "0.4",
+    "REMOTE_ATTEMPTS_MAX": "2",
+    "REMOTE_RESET_SECONDS": "0.5",
+}
 
 
 class Cluster:
@@ -39,10 +49,12 @@ class Cluster:
 
     Args:
         hurried: with a lease of a second and a Beat that knocks three times in one; else with the defaults.
+        outside: what settles is the simulated engine, a process as the others, and not our own ledger.
     """
 
-    def __init__(self, *, hurried: bool = True) -> None:
+    def __init__(self, *, hurried: bool = True, outside: bool = False) -> None:
         self.hurried = hurried
+        self.outside = outside
         self.directory = Path(tempfile.mkdtemp(prefix="clearing-chaos-"))
         self.armoury = self.directory / "armed"
         self.armoury.mkdir()
@@ -52,6 +64,10 @@ class Cluster:
         self.servers: tuple[EmbeddedServer, ...] = (self.postgres, self.redis, self.nats)
         self.processes: dict[str, Process] = {}
         self.restarts: Counter[str] = Counter()
+        self.book = self.directory / "settlement-engine.jsonl"
+        self._address = f"127.0.0.1:{free_port('127.0.0.1')}" if outside else ""
+        self._away_until: dict[str, float] = {}
+        self._engine_does: tuple[int, str] | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
@@ -64,6 +80,7 @@ class Cluster:
         os.environ.update({"BROKER_URL": self.redis.url, "DATA_DIR": str(self.directory), **SETTINGS})
         os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
         os.environ.update(HURRIED if self.hurried else {})
+        os.environ["SETTLEMENT_ENGINE_URL"] = f"grpc://{self._address}" if self.outside else ""
         os.environ.pop("CLEARING_FAULTS", None)  # faults are for the engine, not for its tormentor
 
     def launch(self) -> None:
@@ -77,8 +94,11 @@ class Cluster:
             flower_port=0,
             workers=2,
         )
-        wanted = {child.name: child for child in children(site) if child.name in ENGINE}
-        assert sorted(wanted) == sorted(ENGINE), wanted
+        names = (*ENGINE, CONFIRMATIONS) if self.outside else ENGINE
+        wanted = {child.name: child for child in children(site) if child.name in names}
+        assert sorted(wanted) == sorted(names), wanted
+        if self.outside:
+            self.start_engine()
         for name, child in wanted.items():
             process = child.process(site)
             process.environment = {**process.environment, "CLEARING_FAULTS": str(self.armoury)}
@@ -100,6 +120,33 @@ class Cluster:
         if not keep:
             self.postgres.remove()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start_engine(self, *, seed: int = 0, faults: str = "") -> None:
+        """
+        Start the engine outside, again if it runs with other faults; it goes on with what its book says.
+
+        It forgets nothing it wrote and executes an order as often as it comes: that none comes twice is ours.
+
+        Args:
+            seed: which orders the faults meet.
+            faults: MODE=SHARE,... as its command takes them.
+        """
+        if (seed, faults) == self._engine_does:
+            return
+        self._engine_does = seed, faults
+        log = self.directory / "logs" / f"{OUTSIDE}-{time.monotonic_ns()}.log"
+        command = f"manage.py simulate_settlement_engine --forgetful --late-seconds=0.7 --seed={seed}"
+        argv = [sys.executable, *command.split(), f"--address={self._address}", f"--log={self.book}"]
+        process = Process(
+            OUTSIDE, [*argv, f"--faults={faults}"], directory=self.directory, log=log, cwd=REPOSITORY
+        )
+        with self._lock:
+            if OUTSIDE in self.processes:
+                self.processes[OUTSIDE].kill()
+            self._away_until.pop(OUTSIDE, None)
+            self.processes[OUTSIDE] = process
+            process.start()
+        process.wait_until(probes.log_says(log, "settlement engine ready"), seconds=READY_SECONDS)
 
     # --- what may happen to it ---------------------------------------------------------------------------
 
@@ -126,6 +173,12 @@ class Cluster:
     def kill(self, name: str) -> None:
         """SIGKILL a process with all its children; the supervisor brings it back."""
         with self._lock:
+            self.processes[name].kill()
+
+    def send_away(self, name: str, *, seconds: float) -> None:
+        """SIGKILL a process, and bring it back only after a while."""
+        with self._lock:
+            self._away_until[name] = time.monotonic() + seconds
             self.processes[name].kill()
 
     def kill_child(self, name: str, chance: random.Random) -> None:
@@ -178,8 +231,9 @@ class Cluster:
 
     def _supervise(self) -> None:
         while not self._ended.wait(SUPERVISED_SECONDS):
-            for name, process in self.processes.items():
+            for name in list(self.processes):
                 with self._lock:
-                    if not process.is_alive and not self._ended.is_set():
+                    process, is_due = self.processes[name], self._away_until.get(name, 0) < time.monotonic()
+                    if is_due and not process.is_alive and not self._ended.is_set():
                         self.restarts[name] += 1
                         process.start()

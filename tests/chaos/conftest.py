@@ -20,9 +20,15 @@ STOP_SECONDS = 30.0
 
 
 class Player:
-    """Plays runs on one cluster, which is started by the first and shared by all."""
+    """
+    Plays runs on one cluster, which is started by the first and shared by all.
 
-    def __init__(self) -> None:
+    Args:
+        rails: what settles there, ``ledger`` or ``engine``.
+    """
+
+    def __init__(self, rails: str = "ledger") -> None:
+        self._rails = rails
         self._process: subprocess.Popen[str] | None = None
         self._answers: Queue[str] = Queue()
 
@@ -46,7 +52,7 @@ class Player:
 
     def _start(self) -> subprocess.Popen[str]:
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos", "--serve"],
+            [sys.executable, "-m", "tests.chaos", "--serve", f"--rails={self._rails}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -74,5 +80,13 @@ def armoury(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def chaos() -> Iterator[Player]:
     """The session's driver."""
     player = Player()
+    yield player
+    player.stop()
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Player]:
+    """A driver whose cluster settles at an engine outside; the module's own."""
+    player = Player("engine")
     yield player
     player.stop()

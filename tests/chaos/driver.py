@@ -18,15 +18,17 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from clearing import corrections, pipeline, windows
-from clearing.events.catalog import STREAM
+from clearing import corrections, interventions, pipeline, windows
+from clearing.events.catalog import STREAM, SUBJECTS
 from clearing.models import AtomicOperation, ClearingWindow, Limit, RegionSchedule
 from clearing.obligations import Submission, submit
 from clearing.states import NettingMode, Region, Transfers, WindowStatus
 from clearing_project.errors import ClearingError
 from netting import money
 from settlement import accounts, participants
-from tests.chaos import invariants
+from settlement.models import Execution, SettlementInstruction
+from settlement.states import InstructionStatus
+from tests.chaos import invariants, outside
 from tests.chaos.cluster import Cluster
 from tests.chaos.inflict import Tormentor
 from tests.chaos.plan import CURRENCIES, MEMBERS, POOR, RICH_MINOR, Owed, Plan, Round
@@ -46,6 +48,8 @@ MODES = {
     Region.AMERICAS: (NettingMode.BILATERAL, Transfers.AGENT),
     Region.ASIA_PACIFIC: (NettingMode.GROSS, Transfers.AGENT),
 }
+Verb = Callable[..., Execution]
+FAILED_VERBS: dict[str, Verb] = {"try again": interventions.retry, "by hand": interventions.settle_by_hand}
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Outcome:
     recovery_seconds: float = 0.0
     endings: dict[str, int] = field(default_factory=dict)  # its windows by final status
     faults: list[tuple[str, str, bool]] = field(default_factory=list)  # kind, point, whether it struck
+    orders: dict[str, int] = field(default_factory=dict)  # orders by what the engine outside did to them
     violations: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
@@ -108,6 +113,9 @@ class Driver:
         outcome = Outcome(plan.seed)
         self._join(self._code(-1), balance_minor=0)
         tormentor = Tormentor(self.cluster, random.Random(plan.seed))
+        if self.cluster.outside:
+            self.cluster.start_engine(seed=plan.seed if plan.engine else 0, faults=plan.engine)
+        told = outside.length(self.cluster.book)
         window_ids = self._act(plan, tormentor)
         self._until_reached(plan, tormentor)
         tormentor.relent()
@@ -118,8 +126,12 @@ class Driver:
         if not restless:
             self._correct(plan, window_ids)
             self._last_words(plan, window_ids)
+            self._settle_failed(plan)
             restless = self._wait_for_rest(patience_seconds)
         found = restless + _patiently(partial(invariants.broken, self.accepted))
+        if self.cluster.outside and not restless:
+            found += outside.broken(self.cluster.book)
+            outcome.orders = outside.modes(self.cluster.book, since=told)
         if not restless:
             found += asyncio.run(self._read_stream())
         outcome.violations = [each for each in found if each not in self._violated]
@@ -233,6 +245,22 @@ class Driver:
             except ClearingError as refusal:
                 logger.info("refused: %s", refusal)
 
+    def _settle_failed(self, plan: Plan) -> None:
+        """Let the operator, the engine being repaired, decide about instructions that it failed."""
+        failed = SettlementInstruction.objects.filter(status=InstructionStatus.FAILED).order_by(
+            "created_at", "id"
+        )
+        words = [word for word in zip(failed, plan.failed_words, strict=False) if word[1] != "leave it"]
+        if not words:
+            return
+        self.cluster.start_engine()
+        for instruction, word in words:
+            calls = [partial(_attempted, FAILED_VERBS[word], instruction)] if word in FAILED_VERBS else []
+            calls = calls or [partial(_attempted, verb, instruction) for verb in FAILED_VERBS.values()]
+            answers = together(*calls)
+            done = [each for each in answers if isinstance(each, Execution)]
+            assert len(done) == 1, f"{word}: {answers}"
+
     def _correct(self, plan: Plan, window_ids: list[int]) -> None:
         """Let two operators at once send back what some completed windows settled; one of them does."""
         completed = ClearingWindow.objects.filter(pk__in=window_ids, status=WindowStatus.COMPLETED)
@@ -252,9 +280,11 @@ class Driver:
             last = (await stream.stream_info(STREAM)).state.last_seq
             if last > self._read_up_to:
                 start = ConsumerConfig(
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._read_up_to + 1
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=self._read_up_to + 1,
+                    filter_subjects=SUBJECTS,
                 )
-                reader = await stream.pull_subscribe("clearing.window.*", stream=STREAM, config=start)
+                reader = await stream.pull_subscribe(SUBJECTS[0], stream=STREAM, config=start)
                 while self._read_up_to < last:
                     for message in await reader.fetch(min(500, last - self._read_up_to), timeout=5):
                         await message.ack()
@@ -276,6 +306,10 @@ class Driver:
         if event["sequence"] != expected:
             return [f"JetStream has event {event['sequence']} of window {window_id} in place of {expected}"]
         return []
+
+
+def _attempted(verb: Verb, instruction: SettlementInstruction) -> Execution:
+    return verb(instruction.pk, actor="chaos", reason="operator says so", at=timezone.now())
 
 
 def _send_back(window: ClearingWindow) -> AtomicOperation:

@@ -14,8 +14,8 @@ from clearing import operations, pipeline, recovery
 from clearing.models import AtomicOperation
 from clearing.states import OperationStatus, OperationType
 from clearing_project.errors import ClearingError
-from tests.chaos.cluster import Cluster
-from tests.chaos.plan import HANG_SECONDS, Fault
+from tests.chaos.cluster import CONFIRMATIONS, OUTSIDE, Cluster
+from tests.chaos.plan import AWAY_SECONDS, HANG_SECONDS, Fault
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ class Tormentor:
             "two sweeps": self._sweep_at_once,
             "errback five times": self._errback_five_times,
             "operator rolls back": self._roll_back,
+            "kill engine": lambda: cluster.kill(OUTSIDE),
+            "engine away": lambda: cluster.send_away(OUTSIDE, seconds=AWAY_SECONDS),
+            "kill confirmations": lambda: cluster.kill(CONFIRMATIONS),
         }
 
     def inflict(self, fault: Fault) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from clearing.recovery import PASSING
+from tests.chaos.rest import AT_REST, DEPLOYED
 
 Accepted = Mapping[
     str, tuple[int, int]
@@ -125,9 +125,9 @@ ALWAYS = {
         LEFT JOIN settlement_reservation held ON held.account_id = account.id
         GROUP BY account.id HAVING account.reserved_minor <> coalesce(sum(held.amount_minor), 0)
     """,
-    "members do not hold what was funded": """
+    "members, and the agent for what is on its way, do not hold what was funded": """
         SELECT account.currency_id, funded,
-               sum(account.balance_minor) FILTER (WHERE participant.kind = 'Member') AS held
+               sum(account.balance_minor) FILTER (WHERE participant.kind IN ('Member', 'Agent')) AS held
         FROM settlement_settlementaccount account
         JOIN settlement_participant participant ON participant.id = account.participant_id
         LEFT JOIN (
@@ -137,14 +137,23 @@ ALWAYS = {
             WHERE entry.amount_minor > 0 GROUP BY 1
         ) funding ON funding.currency_id = account.currency_id
         GROUP BY account.currency_id, funded
-        HAVING coalesce(sum(account.balance_minor) FILTER (WHERE participant.kind = 'Member'), 0)
+        HAVING coalesce(sum(account.balance_minor) FILTER (WHERE participant.kind IN ('Member', 'Agent')), 0)
                <> coalesce(funded, 0)
     """,
-    "the agent keeps money": """
-        SELECT account.id, account.balance_minor, account.reserved_minor
+    "the agent keeps money, or has other than what windows that settle have on its way": """
+        SELECT account.id, account.balance_minor, account.reserved_minor, under_way.amount_minor
         FROM settlement_settlementaccount account
         JOIN settlement_participant participant ON participant.id = account.participant_id
-        WHERE participant.kind = 'Agent' AND (account.balance_minor, account.reserved_minor) <> (0, 0)
+        LEFT JOIN (
+            SELECT entry.account_id, sum(entry.amount_minor) AS amount_minor
+            FROM clearing_clearingwindow each
+            JOIN clearing_atomicoperation operation ON operation.window_id = each.id
+            JOIN settlement_posting posting ON posting.reference = operation.id::text
+            JOIN settlement_ledgerentry entry ON entry.posting_id = posting.id
+            WHERE each.status = 'Settling' GROUP BY 1
+        ) under_way ON under_way.account_id = account.id
+        WHERE participant.kind = 'Agent'
+          AND (account.balance_minor, account.reserved_minor) <> (coalesce(under_way.amount_minor, 0), 0)
     """,
     "an instruction and its posting disagree": """
         SELECT instruction.id, instruction.status, posting.id
@@ -306,38 +315,6 @@ ALWAYS = {
     """,
 }
 
-AT_REST = {
-    "a window has not come to its end": """
-        SELECT id, region, status FROM clearing_clearingwindow
-        WHERE status IN ('Closing', 'Closed', 'Processing', 'Settling') ORDER BY id
-    """,
-    "a rolled-back window waits to be cleared again": f"""
-        SELECT window_id, error_code FROM (
-            SELECT DISTINCT ON (window_id) window_id, error_code
-            FROM clearing_atomicoperation operation
-            WHERE {_RUN} ORDER BY window_id, created_at DESC
-        ) last JOIN clearing_clearingwindow each ON each.id = last.window_id AND each.status = 'RolledBack'
-        WHERE error_code IN ({", ".join(f"'{code}'" for code in PASSING)})
-    """,
-    "an operation is not over": """
-        SELECT id, operation_type, status, error_code, error_message FROM clearing_atomicoperation
-        WHERE status IN ('Pending', 'InProgress', 'RollbackFailed')
-           OR (status = 'Committed' AND operation_type = 'WindowClearing' AND final_at IS NULL)
-    """,
-    "money is still set aside": "SELECT batch_id, account_id, amount_minor FROM settlement_reservation",
-    "an instruction is not settled": """
-        SELECT id, batch_id, status FROM settlement_settlementinstruction WHERE status <> 'Completed'
-    """,
-}
-
-DEPLOYED = {
-    "a window is past its cutoff and open": """
-        SELECT id, region, cutoff_at FROM clearing_clearingwindow WHERE status = 'Open' AND cutoff_at <= now()
-    """,
-    "an event is not published": """
-        SELECT window_id, sequence, event_type FROM clearing_windowevent WHERE published_at IS NULL
-    """,
-}
 SHOWN_MAX = 3
 
 

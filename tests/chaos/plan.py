@@ -20,9 +20,11 @@ AFTER_ROUND_SECONDS = 1.2  # a round is taken up within half a second, and takes
 HANG_SECONDS = 2.0  # twice the lease
 
 # Where the engine's own processes come by. A correction's points are an operator's (test_corrections_api);
-# those of engines need one outside, and those of intake a sender (tests/engines, tests/clearing/consumers).
+# those of an engine outside come by only where one settles (ENGINE_POINTS); those of intake and of pulls need
+# a sender (tests/engines, tests/clearing/consumers).
 ELSEWHERE = ("correction.", "engine.", "intake.", "pull.")
 STACK_POINTS = tuple(point for point in POINTS if not point.startswith(ELSEWHERE))
+ENGINE_POINTS = tuple(point for point in POINTS if point.startswith("engine."))
 PUBLISHES = ("publish.before",)
 CORRECTED = 0.25  # how often a completed window is corrected
 AHEAD = 0.3  # a point is armed that long before its round at the earliest
@@ -49,6 +51,25 @@ KINDS = {  # weights: what kills is drawn more often
     "errback five times": 2,
     "operator rolls back": 1,
 }
+ENGINE_KINDS = {  # drawn on top where an engine outside settles
+    "engine: raise": 2,
+    "engine: kill": 3,
+    "engine: hang": 2,
+    "kill engine": 4,
+    "engine away": 2,
+    "kill confirmations": 2,
+}
+ENGINE_MODES = {  # what the engine does to a share of the orders: the largest share that is drawn
+    "late": 0.3,
+    "timeout": 0.15,
+    "lost": 0.15,
+    "twice": 0.2,
+    "reject": 0.06,
+    "die": 0.05,
+    "die_first": 0.05,
+}
+AWAY_SECONDS = 3.0
+FAILED_WORDS = ("leave it", "try again", "by hand", "both at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +104,8 @@ class Fault:
         """What an armed fault point is told to do."""
         if self.kind in ("poison", "relay point"):
             return "raise" if self.kind == "poison" else "kill"
-        return f"hang {HANG_SECONDS}" if self.kind == "hang" else self.kind
+        action = self.kind.removeprefix("engine: ")
+        return f"hang {HANG_SECONDS}" if action == "hang" else action
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +117,8 @@ class Plan:
     faults: tuple[Fault, ...]
     last_words: tuple[str, ...]  # what the operator does with the run's first, second, ... rolled-back window
     corrections: tuple[bool, ...] = ()  # whether its first, ... completed window is corrected, twice at once
+    engine: str = ""  # what the engine outside does to which share of its orders
+    failed_words: tuple[str, ...] = ()  # what the operator does about the first, ... instruction that failed
 
 
 def draw(seed: int) -> Plan:
@@ -113,6 +137,19 @@ def draw(seed: int) -> Plan:
         tuple(sorted(faults, key=lambda each: each.at)),
         words,
         corrections,
+    )
+
+
+def draw_outside(seed: int) -> Plan:
+    """Draw the run of *seed* where an engine outside settles: the same, and what happens to that engine."""
+    plan, chance = draw(seed), random.Random(f"{seed}/engine")
+    faults = [_engine_fault(chance, plan.rounds) for _ in range(chance.randint(1, 3))]
+    modes = chance.sample(list(ENGINE_MODES), chance.randint(1, 4))
+    return replace(
+        plan,
+        faults=tuple(sorted((*plan.faults, *faults), key=lambda each: each.at)),
+        engine=",".join(f"{mode}={chance.uniform(0, ENGINE_MODES[mode]):.3f}" for mode in modes),
+        failed_words=tuple(chance.choice(FAILED_WORDS) for _ in range(20)),
     )
 
 
@@ -161,3 +198,10 @@ def _fault(chance: random.Random, rounds: list[Round]) -> Fault:
     if back:
         rounds[place] = replace(rounds[place], owed=(*rounds[place].owed, _short(chance)))
     return Fault(max(0.0, rounds[place].at - AHEAD), kind, chance.choice(stepped))
+
+
+def _engine_fault(chance: random.Random, rounds: tuple[Round, ...]) -> Fault:
+    """Draw a fault of the way to the engine outside, near a round's settlement."""
+    kind = chance.choices(list(ENGINE_KINDS), weights=list(ENGINE_KINDS.values()))[0]
+    at = max(0.0, chance.choice(rounds).at + chance.uniform(0, 2 * AFTER_ROUND_SECONDS))
+    return Fault(at, kind, chance.choice(ENGINE_POINTS) if kind.startswith("engine: ") else "")

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.driver import Driver, Outcome
-from tests.chaos.plan import KINDS, draw, scenario
+from tests.chaos.plan import ENGINE_KINDS, ENGINE_MODES, KINDS, Plan, draw, draw_outside, scenario
 
-ENDINGS = ("Completed", "RolledBack", "Failed")
+ENDINGS = ("Completed", "RolledBack", "Failed", "Settling")
 WITHOUT_SWEEP_SECONDS = 6.0
 WIDTH = 130  # columns of the table, on a terminal or in a file
 
@@ -31,7 +31,7 @@ def serve(cluster: Cluster) -> int:
 def answer(driver: Driver, asked: dict[str, object]) -> Outcome:
     """Play what one request asks for."""
     if "seed" in asked:
-        return driver.play(draw(int(str(asked["seed"]))))
+        return driver.play(planned(driver.cluster, int(str(asked["seed"]))))
     plan = scenario(str(asked["point"]), str(asked["action"]))
     if not asked.get("without_sweep"):
         return driver.play(plan)
@@ -42,15 +42,21 @@ def answer(driver: Driver, asked: dict[str, object]) -> Outcome:
         driver.enable_sweep(enabled=True)
 
 
+def planned(cluster: Cluster, seed: int) -> Plan:
+    """Draw the run of *seed* for what settles on this cluster."""
+    return draw_outside(seed) if cluster.outside else draw(seed)
+
+
 def series(cluster: Cluster, *, seed: int, runs: int) -> int:
     """Play *runs* seeds from *seed* on and print what came of them; 1 if anything was violated."""
     console, outcomes = Console(), list[Outcome]()
     driver = Driver(cluster)
     driver.set_up()
     for number in range(seed, seed + runs):
-        outcome = driver.play(draw(number))
+        outcome = driver.play(planned(cluster, number))
         outcomes.append(outcome)
         drawn = ", ".join(kind + (f" at {point}" if point else "") for kind, point, _ in outcome.faults)
+        drawn += "".join(f", {count} orders {mode}" for mode, count in sorted(outcome.orders.items()))
         ended = ", ".join(f"{count} {status}" for status, count in sorted(outcome.endings.items()))
         console.print(f"seed {number}: {ended}; at rest after {outcome.recovery_seconds} s; {drawn}")
         for violation in outcome.violations:
@@ -76,20 +82,27 @@ def table(outcomes: list[Outcome]) -> Table:
         for kind, _, did_strike in outcome.faults:
             drawn[kind] += 1
             struck[kind] += did_strike
-        for kind in {kind for kind, _, did_strike in outcome.faults if did_strike} | {"all runs"}:
+        for mode, count in outcome.orders.items():
+            struck[f"order {mode}"] += count
+        kinds = {kind for kind, _, did_strike in outcome.faults if did_strike}
+        for kind in kinds | {f"order {mode}" for mode in outcome.orders} | {"all runs"}:
             endings[kind].update(outcome.endings)
             violations[kind] += len(outcome.violations)
             seconds[kind].append(outcome.recovery_seconds)
-    drawn["all runs"], struck["all runs"] = sum(drawn.values()), sum(struck.values())
-    for kind in (*KINDS, "all runs"):
+    drawn["all runs"] = sum(drawn.values())
+    struck["all runs"] = sum(count for kind, count in struck.items() if drawn[kind])
+    outside = (*ENGINE_KINDS, *(f"order {mode}" for mode in ENGINE_MODES))
+    shown_kinds = (*KINDS, *(kind for kind in outside if struck[kind] or drawn[kind]))
+    for kind in (*shown_kinds, "all runs"):
         times = seconds[kind]
         measured = (min(times), statistics.median(times), max(times)) if times else ()
         shown.add_row(
             kind,
-            *map(str, (drawn[kind], struck[kind], *(endings[kind][status] for status in ENDINGS))),
+            str(drawn[kind]) if drawn[kind] or kind in KINDS else "",  # orders are not drawn one by one
+            *map(str, (struck[kind], *(endings[kind][status] for status in ENDINGS))),
             str(violations[kind]),
             *(f"{value:.1f}" for value in measured),
-            end_section=kind == list(KINDS)[-1],
+            end_section=kind == shown_kinds[-1],
         )
     return shown
 
