@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
-from clearing_project import logs, security, telemetry
+from clearing_project import bounds, logs, security, telemetry
 from clearing_project.stack.runtime import fill_environment
 
 if sys.flags.optimize:
@@ -193,11 +192,7 @@ CLEARING = {
     "FAULTS": env.str("CLEARING_FAULTS", default=""),  # tests only
 }
 
-if CLEARING["RISK_POLICY"] not in ("hold", "fail"):
-    raise ImproperlyConfigured("CLEARING_RISK_POLICY is hold or fail")
-
-if CLEARING["SETTLEMENT_METHOD"] not in ("SWIFT", "SEPA", "LOCAL_ACH", "MOCK"):
-    raise ImproperlyConfigured("CLEARING_SETTLEMENT_METHOD is SWIFT, SEPA, LOCAL_ACH or MOCK")
+bounds.check(CLEARING)
 
 # --- engines outside; an empty address: not used -------------------------------------------------
 OBLIGATION_ENGINE_URL = env.str("OBLIGATION_ENGINE_URL", default="")
