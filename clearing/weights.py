@@ -9,7 +9,7 @@ from typing import Final
 from clearing.models import ClearingWindow, RegionSchedule
 from clearing.states import NettingMode, Weights
 from clearing_project.errors import Conflict, Invalid
-from netting.model import INT64_MAX, Pairs, weighted_gross
+from netting.model import INT64_MAX, Pairs, weighted
 
 
 class WeightsNeedConservative(Invalid):
@@ -74,5 +74,5 @@ def bound(pairs: Pairs, window_id: int) -> None:
     Raises:
         WeightedSumOverflow
     """
-    if weighted_gross(pairs) > INT64_MAX:
+    if weighted(pairs, pairs.gross_minor) > INT64_MAX:
         raise WeightedSumOverflow(window_id)

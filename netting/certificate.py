@@ -49,29 +49,33 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
         pairs: columns payer and payee (places in *names*), amount and, if weighted, weight; int64 all.
         left: what is still owed per pair; zero in multilateral mode. net: per participant.
     """
-    payer, payee, amounts = pairs[:3]
-    weights = pairs[3] if len(pairs) > 3 and claim.mode == "conservative" else ONE
+    payer, payee, amounts, *more = pairs
+    weights = more[0] if more and claim.mode == "conservative" else ONE
     prices = len(names) if claim.mode in ("conservative", "multilateral") else 0
     if len({len(left), *map(len, pairs)}) > 1 or (len(net), len(claim.potentials)) != (len(names), prices):
         return ["the parts of the result differ in length"]
-    if _sha("netting input", names, pairs) != claim.input_digest:
-        return ["the input is not the one that was certified"]
-    if _sha(f"netting result {claim.mode}", names, (net, left)) != claim.result_digest:
-        return ["the result is not the one that was certified"]
-    if left.min(initial=0) < 0 or (amounts - left).min(initial=0) < 0:
+    if left.min(initial=0) < 0 or (left > amounts).any():
         return ["an obligation grew or flipped"]
-    if _sum(amounts) >= 2**63 or np.any(claim.potentials > 2**61) or np.any(claim.potentials < -(2**61)):
+    size = "<i4" if (most := int(amounts.max(initial=0))) < 2**31 else "<i8"
+    sizes = f"{len(names)} participants, {len(amounts)} pairs, {len(pairs)} columns, {size}"
+    columns = payer.astype("<i4"), payee.astype("<i4"), amounts.astype(size), *more
+    if _sha(("input", sizes, *names), columns) != claim.input_digest:
+        return ["the input is not the one that was certified"]
+    if _sha((f"result {claim.mode}", claim.input_digest), (net, left.astype(size))) != claim.result_digest:
+        return ["the result is not the one that was certified"]
+    gross = _sum(amounts, ONE, most * len(amounts))
+    if gross >= 2**63 or (claim.potentials > 2**61).any() or (claim.potentials < -(2**61)).any():
         return ["the figures leave the range that can be checked"]
     faults = []
-    moves_nets = claim.mode == "multilateral" and not np.any(left)
+    moves_nets = claim.mode == "multilateral" and not left.any()
     for flows in (amounts,) if moves_nets else (amounts, left):
-        moved = np.zeros(len(names), np.int64)
+        moved = -net
         np.add.at(moved, payee, flows)
         np.subtract.at(moved, payer, flows)
-        if np.any(moved != net):
+        if moved.any():
             faults.append("net positions are not those of the obligations")
-    primal = _sum(np.maximum(net, 0)) if moves_nets else _sum(left, weights)
-    dual = _bound(claim, pairs, weights, net)
+    primal = _sum(np.maximum(net, 0), ONE, gross) if moves_nets else _sum(left, weights, gross)
+    dual = _bound(claim, pairs, weights, net, gross)
     if (primal, dual) != (claim.primal, claim.dual):
         faults.append(f"{primal} moves and {dual} is the bound, not {claim.primal} and {claim.dual}")
     if primal != dual:
@@ -79,32 +83,27 @@ def verify(claim: Certificate, names: Sequence[str], pairs: Sequence[Any], left:
     return faults
 
 
-def _bound(claim: Certificate, pairs: Sequence[Any], weights: Any, net: Any) -> int:
+def _bound(claim: Certificate, pairs: Sequence[Any], weights: Any, net: Any, gross: int) -> int:
     payer, payee, amounts = pairs[:3]
     if claim.mode == "conservative":
-        return _sum(amounts, np.minimum(weights, claim.potentials[payee] - claim.potentials[payer]))
-    if claim.mode == "multilateral":
-        return _sum(net[claim.potentials == 1])
-    if claim.mode == "bilateral":
-        ends = np.minimum(payer, payee) * (1 << 31) + np.maximum(payer, payee)
-        _, row = np.unique(ends, return_inverse=True)
-        owed = np.zeros(len(row), np.int64)
-        np.add.at(owed, row, np.where(payer < payee, amounts, -amounts))
-        return _sum(np.abs(owed))
-    return _sum(amounts)
+        return _sum(amounts, np.minimum(weights, claim.potentials[payee] - claim.potentials[payer]), gross)
+    if claim.mode != "bilateral":
+        return _sum(net[claim.potentials == 1], ONE, gross) if claim.mode == "multilateral" else gross
+    _, row = np.unique(np.minimum(payer, payee) * 2**31 + np.maximum(payer, payee), return_inverse=True)
+    owed = np.zeros(len(row), np.int64)
+    np.add.at(owed, row, np.where(payer < payee, amounts, -amounts))
+    return _sum(np.abs(owed), ONE, gross)
 
 
-def _sum(amounts: Any, factors: Any = ONE) -> int:
-    """Add up, exactly: where 64 bits might not do, with Python's integers."""
-    largest = [max(int(each.max(initial=0)), -int(each.min(initial=0))) for each in (amounts, factors)]
-    if largest[0] * largest[1] * len(amounts) < 2**63:
+def _sum(amounts: Any, factors: Any, most: int) -> int:
+    """Add up amounts of *most* together, exactly: where 64 bits might not do, with Python's integers."""
+    if max(int(factors.max(initial=0)), -int(factors.min(initial=0))) * most < 2**63:
         return int(np.dot(amounts, factors) if len(factors) == len(amounts) else amounts.sum() * factors[0])
     return sum(map(int.__mul__, amounts.tolist(), np.broadcast_to(factors, amounts.shape).tolist()))
 
 
-def _sha(title: str, names: Sequence[str], columns: Sequence[Any]) -> str:
-    text = "\n".join((title, *names, "", "")).encode()
-    return hashlib.sha256(text + b"".join(np.ascontiguousarray(c, "<i8").data for c in columns)).hexdigest()
+def _sha(lines: Sequence[str], columns: Sequence[Any]) -> str:
+    return hashlib.sha256(b"".join(("\n".join((*lines, "", "")).encode(), *columns))).hexdigest()
 
 
 def check_part(part: dict[str, Any], rows: list[dict[str, str]]) -> list[str]:
@@ -131,7 +130,7 @@ def check_part(part: dict[str, Any], rows: list[dict[str, str]]) -> list[str]:
     strangers = any(left.values()) or nets.keys() - {*names} or paid.keys() - {*names, "AGENT"}
     if strangers or any(paid[name] != nets.get(name, 0) for name in names):
         return ["the transfers, positions or residual are not of these obligations"]
-    columns = list(np.array(table[::-1], np.int64).reshape(-1, 5).T)
+    columns = list(np.array(table[::-1], np.int64).reshape(-1, 5).T.copy())
     net = np.array([nets.get(name, 0) for name in names], np.int64)
     prices = np.array([claim["potentials"][name] for name in names if claim["potentials"]], np.int64)
     claim |= {"potentials": prices} | {key: int(Decimal(claim[key]) * unit) for key in ("primal", "dual")}

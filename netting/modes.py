@@ -8,14 +8,15 @@ Net one currency in one mode, with a certificate that proves the result.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from netting import bilateral, conservative, multilateral, potentials
 from netting.certificate import Certificate, verify
 from netting.measures import Measures
-from netting.model import INT64_MAX, Flows, Ints, Mode, Pairs, Positions, exact_sum
+from netting.model import Flows, Ints, Mode, Pairs, Positions, exact_sum, weighted
 
 CLOSED_FORM: Final = "closed form"
 CLOSED_FORM_VERSION: Final = "1"
@@ -77,7 +78,8 @@ def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
     solver, version = CLOSED_FORM, CLOSED_FORM_VERSION
     if mode is Mode.CONSERVATIVE:
         solver, version = conservative.SOLVER, conservative.VERSION
-        left, prices, primal, dual = _conservative(pairs)
+        left, prices, primal = _conservative(pairs)
+        dual = primal
     elif mode is Mode.MULTILATERAL:
         left, prices = np.zeros(len(pairs), np.int64), (positions.net > 0).astype(np.int64)
         primal = dual = positions.bound
@@ -86,12 +88,13 @@ def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
         left, prices = pairs.gross_minor - set_off, np.empty(0, np.int64)
         primal = dual = exact_sum(left)
     names = participant_names(pairs)
+    input_digest, result_digest = _digests(pairs, names, mode, positions.net, left)
     certificate = Certificate(
         mode=mode.value,
         solver=solver,
         version=version,
-        input_digest=_digest("input", names, input_columns(pairs)),
-        result_digest=_digest(f"result {mode.value}", names, (positions.net, left)),
+        input_digest=input_digest,
+        result_digest=result_digest,
         primal=primal,
         dual=dual,
         potentials=prices,
@@ -104,24 +107,18 @@ def participant_names(pairs: Pairs) -> Sequence[str]:
     return pairs.names if pairs.names is not None else tuple(map(str, pairs.ids.tolist()))
 
 
-def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int, int]:
-    """Return what is left per pair, the potentials, and the primal and dual value."""
+def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int]:
+    """
+    Return what is left per pair, the potentials, and what is left by weight.
+
+    That is the bound of the potentials, too, and not added up twice: their difference is at least the weight
+    where something is left, at most the weight where something was set off, and around a circle it cancels.
+    """
     components = conservative.components(pairs)
     set_off = conservative.circulation(pairs, components)
     prices = potentials.of_circulation(pairs, set_off, components)
     left = pairs.gross_minor - set_off
-    weights = 1 if pairs.weights is None else pairs.weights
-    worth = np.minimum(weights, prices[pairs.payee] - prices[pairs.payer])
-    return left, prices, _dot(left, weights, pairs.gross), _dot(pairs.gross_minor, worth, pairs.gross)
-
-
-def _dot(amounts: Ints, factors: Ints | int, gross: int) -> int:
-    """Return the sum of amount x factor, exact at any size; the amounts add up to *gross* at most."""
-    if isinstance(factors, int):
-        return int(amounts.sum()) * factors
-    if max(int(factors.max(initial=0)), -int(factors.min(initial=0))) * gross <= INT64_MAX:
-        return int(np.dot(amounts, factors))
-    return sum(map(int.__mul__, amounts.tolist(), factors.tolist()))
+    return left, prices, weighted(pairs, left)
 
 
 def input_columns(pairs: Pairs) -> Sequence[Ints]:
@@ -130,13 +127,24 @@ def input_columns(pairs: Pairs) -> Sequence[Ints]:
     return columns if pairs.weights is None else (*columns, pairs.weights)
 
 
-def _digest(title: str, names: Sequence[str], columns: Sequence[Ints]) -> str:
+def _digests(pairs: Pairs, names: Sequence[str], mode: Mode, net: Ints, left: Ints) -> tuple[str, str]:
     """
-    Return the SHA-256 over a title line, a line per participant, an empty line, and the columns.
+    Return the digests of the input, and of the result together with the digest of its input.
 
-    Columns are signed 64-bit little-endian integers, one column after another in canonical order.
+    Columns are signed little-endian integers: places of participants of 32 bits, net positions and weights of
+    64, amounts of 32 if the largest fits, else of 64. The line of sizes keeps apart what else reads alike.
     """
-    digest = hashlib.sha256("\n".join((f"netting {title}", *names, "", "")).encode())
+    payer, payee, gross, *weights = input_columns(pairs)
+    width = "<i4" if int(gross.max(initial=0)) < 2**31 else "<i8"
+    sizes = f"{len(names)} participants, {len(pairs)} pairs, {3 + len(weights)} columns, {width}"
+    columns = [payer.astype("<i4"), payee.astype("<i4"), gross.astype(width), *weights]
+    of_input = _digest(["input", sizes, *names], columns)
+    return of_input, _digest([f"result {mode.value}", of_input], [net, left.astype(width)])
+
+
+def _digest(lines: Sequence[str], columns: Sequence[npt.NDArray[np.signedinteger[Any]]]) -> str:
+    """Return the SHA-256 over *lines*, an empty line, and the columns one after another."""
+    digest = hashlib.sha256("\n".join((*lines, "", "")).encode())
     for column in columns:
-        digest.update(np.ascontiguousarray(column, "<i8").data)
+        digest.update(column.data)
     return digest.hexdigest()

@@ -24,12 +24,14 @@ def positions(payers: Any, payees: Any, amounts: Any) -> Positions:
     Raises:
         PairsInvalid, SumOutOfRange: as ``Pairs.of``.
     """
-    payer_ids, payee_ids, gross, _ = checked(payers, payees, amounts)
+    payer_ids, payee_ids, gross = checked(payers, payees, amounts)
     high = dense_high(payer_ids, payee_ids) if len(gross) else None
     if high is not None:  # ids serve as places; whoever owes or is owed nothing is not there
         debit, credit = totals(payer_ids, payee_ids, gross, high + 1)
-        ids = np.flatnonzero(debit | credit)
-        return Positions(ids, debit[ids], credit[ids])
+        (ids,) = (debit | credit).nonzero()
+        gapless = slice(ids[0], None)
+        rows = gapless if high - ids[0] < len(ids) else ids
+        return Positions(ids, debit[rows], credit[rows])
     ids, payer, payee = index(payer_ids, payee_ids)
     return Positions(ids, *totals(payer, payee, gross, len(ids)))
 
@@ -41,8 +43,7 @@ def totals(payer: Ints, payee: Ints, amounts: Ints, participants: int) -> tuple[
     ``np.add.at`` stays in int64. ``np.bincount(weights=)`` would be shorter and wrong: it adds doubles,
     which drop a cent from 2**53 on. Nothing wraps while the gross fits 64 bits, which ``Pairs`` holds.
     """
-    debit = np.zeros(participants, np.int64)
-    credit = np.zeros(participants, np.int64)
+    debit, credit = np.zeros((2, participants), np.int64)
     np.add.at(debit, payer, amounts)
     np.add.at(credit, payee, amounts)
     return debit, credit

@@ -7,6 +7,7 @@ Potentials for which that sum equals what was set off prove it the most there is
 """
 
 from collections import deque
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
@@ -63,17 +64,20 @@ def longest_paths(
         left: arcs with room for more flow: the head's label must reach the tail's plus the weight.
         used: arcs with flow: the tail's label must reach the head's less the weight.
 
-    A few sweeps over all arcs do on most networks. Then only what changed is looked at again; and if paths
-    are very long, arc by arc, sources first, where a path of any length takes one pass. The flow must be
-    optimal, or no labels exist. O(n m) at worst.
+    A few sweeps over all arcs do on most networks; in the first nothing is high enough to be carried back.
+    Then only what changed is looked at again; and if paths are very long, arc by arc, sources first, where a
+    path of any length takes one pass. The flow must be optimal, or no labels exist. O(n m) at worst.
     """
     labels = np.zeros(participants, np.int64)
     forward, backward = np.flatnonzero(left), np.flatnonzero(used)
     ups = _Arcs(tails[forward], heads[forward], _of(weights, forward), participants)
     downs = _Arcs(heads[backward], tails[backward], _of(weights, backward, sign=-1), participants)
+    ups.sweep(labels)
     for _ in range(SWEEPS_MAX):
-        raised = ups.sweep(labels)
-        if not downs.sweep(labels) and not raised:
+        before = labels.copy()
+        ups.sweep(labels)
+        downs.sweep(labels)
+        if not (labels != before).any():
             return labels
     changed = np.arange(participants)
     for _ in range(PASSES_MAX):
@@ -121,16 +125,14 @@ def _one_by_one(forward: "_Arcs", backward: "_Arcs", participants: int) -> Ints:
     return np.array(labels, np.int64)
 
 
+@dataclass(eq=False)
 class _Arcs:
     """Arcs from start to end, and what each adds to its start's label."""
 
-    def __init__(self, starts: Ints, ends: Ints, gains: Ints | int, participants: int) -> None:
-        self.starts, self.ends, self.gains, self.participants = starts, ends, gains, participants
-        steps = ends[1:] - ends[:-1]
-        self.in_order = len(starts) > 0 and int(steps.min(initial=0)) == 0
-        if self.in_order:  # the arcs of one end stand together
-            self.begin = np.concatenate(([0], np.flatnonzero(steps) + 1))
-            self.distinct_ends = ends[self.begin]
+    starts: Ints
+    ends: Ints
+    gains: Ints | int
+    participants: int
 
     @cached_property
     def by_start(self) -> tuple[Ints, Ints, Ints, Ints]:
@@ -142,20 +144,11 @@ class _Arcs:
             starts, ends, gains = starts[order], ends[order], gains[order]
         return starts, ends, gains, np.searchsorted(starts, np.arange(self.participants + 1))
 
-    def sweep(self, labels: Ints) -> bool:
-        """Raise the labels of all ends by all arcs at once; tell whether any rose."""
+    def sweep(self, labels: Ints) -> None:
+        """Raise the labels of all ends by all arcs at once."""
         asked = labels.take(self.starts)
         asked += self.gains
-        if not self.in_order:
-            before = labels.copy()
-            np.maximum.at(labels, self.ends, asked)
-            return bool((labels != before).any())
-        asked = np.maximum.reduceat(asked, self.begin)
-        now = labels.take(self.distinct_ends)
-        rises = bool((asked > now).any())
-        if rises:
-            labels[self.distinct_ends] = np.maximum(asked, now)
-        return rises
+        np.maximum.at(labels, self.ends, asked)
 
     def lists(self) -> list[list[tuple[int, int]]]:
         """Return (end, gain) of each participant's arcs."""

@@ -36,7 +36,7 @@ class Queue:
                 participant below its cap from the start.
             SumOutOfRange: gross and balances together do not fit 64 bits.
         """
-        payers, payees, gross, total = checked(payer, payee, amounts)
+        payers, payees, gross = checked(payer, payee, amounts)
         available = int_array(balances)
         if caps is not None:
             allowed = int_array(caps)
@@ -48,7 +48,7 @@ class Queue:
             raise PairsInvalid("a participant has no balance")
         if np.any(available < 0):
             raise PairsInvalid("a participant is below its cap")
-        if 2 * total + exact_sum(available) > INT64_MAX:
+        if 2 * int(gross.sum()) + exact_sum(available) > INT64_MAX:
             raise SumOutOfRange("gross amounts and balances")
         return cls(payers, payees, gross, available)
 

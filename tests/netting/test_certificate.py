@@ -31,8 +31,9 @@ def recertified(
     left = outcome.left if left is None else left
     net = outcome.positions.net if net is None else net
     names = modes.participant_names(pairs)
-    text = f"netting result {outcome.mode.value}\n" + "".join(f"{name}\n" for name in names) + "\n"
-    forged = hashlib.sha256(text.encode() + net.tobytes() + left.tobytes()).hexdigest()
+    text = f"result {outcome.mode.value}\n{outcome.certificate.input_digest}\n\n"
+    width = np.int32 if pairs.gross_minor.max(initial=0) < 2**31 else np.int64
+    forged = hashlib.sha256(text.encode() + net.tobytes() + left.astype(width).tobytes()).hexdigest()
     claim = dataclasses.replace(outcome.certificate, **{"result_digest": forged, **changes})
     columns = (pairs.payer, pairs.payee, pairs.gross_minor)
     return certificate.verify(claim, names, columns, left, net)

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netting import bilateral, discharge, modes, multilateral, transfers
 from netting.errors import NettingError, PairsInvalid, SolverFailed, SumOutOfRange
 from netting.model import INT64_MAX, Pairs, Positions, exact_sum
 from netting.queues import Queue
+from tests.netting.networks import Row, networks
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,20 @@ def test_ids_may_be_any_64_bit_integers(far: int) -> None:
     assert sorted(pairs.ids.tolist()) == sorted([far, 7, 8])
     assert rows_of_positions(multilateral.net(pairs)) == {far: -5, 7: 0, 8: 5}
     assert rows_of_positions(multilateral.positions([far, 7], [7, 8], [5, 5])) == {far: -5, 7: 0, 8: 5}
+
+
+@settings(max_examples=100, deadline=None)
+@given(networks, st.sampled_from([(1, 0), (1, 1), (3, 2), (10**6, 5)]))
+def test_positions_straight_from_rows_are_those_of_the_pairs(rows: list[Row], ids: tuple[int, int]) -> None:
+    apart, first = ids
+    payers, payees = ([first + apart * row[side] for row in rows] for side in (0, 1))
+    amounts = [row[2] for row in rows]
+
+    straight = multilateral.positions(payers, payees, amounts)
+
+    by_pairs = multilateral.net(Pairs.of(payers, payees, amounts))
+    for name in ("participants", "debit", "credit"):
+        assert getattr(straight, name).tolist() == getattr(by_pairs, name).tolist()
 
 
 def rows_of_positions(positions: Positions) -> dict[int, int]:

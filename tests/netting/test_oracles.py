@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netting import fewest, liquidity, liquidity_bounds, modes, transfers
+from netting import conservative, fewest, liquidity, liquidity_bounds, modes, transfers
 from netting.model import Positions
 from netting.queues import Queue
 from tests.netting.networks import LAW, Row, gross_of, least_left, nets, pairs_of, rows, rows_of
@@ -27,6 +27,29 @@ def test_conservative_mode_leaves_the_least_of_all_ways(obligations: list[Row]) 
 @given(rows_of(4, amount=range(1, 3), max_size=10).filter(lambda found: len(found) >= 7))
 def test_conservative_mode_leaves_the_least_of_up_to_ten_obligations(obligations: list[Row]) -> None:
     assert modes.net(pairs_of(obligations), mode="conservative").measures.net == least_left(obligations)
+
+
+sparse = st.integers(3, 16).flatmap(lambda people: rows_of(people, amount=[1], max_size=2 * people))
+ring = [(place, (place + 1) % 12, 1) for place in range(12)]  # longer than the search for one component looks
+crowd = [
+    (one, other, 1) for one in range(60) for other in range(60) if one != other
+]  # of which a sample does
+
+
+@settings(max_examples=200, deadline=None)
+@example(ring)
+@example(crowd)
+@example([*crowd, (0, 60, 1)])
+@example([*crowd, (60, 0, 1)])
+@given(sparse)
+def test_components_are_those_that_a_search_finds(obligations: list[Row]) -> None:
+    pairs = pairs_of(obligations)
+
+    labels = conservative.components(pairs).tolist()
+
+    graph = nx.DiGraph(zip(pairs.payer.tolist(), pairs.payee.tolist(), strict=True))
+    found = {frozenset(member) for member in nx.strongly_connected_components(graph)}
+    assert {frozenset(who for who in graph if labels[who] == label) for label in labels} == found
 
 
 @settings(max_examples=100, deadline=None)
