@@ -203,6 +203,22 @@ RUNS = (
         "circle",
     ),
     Break(
+        "who passed the gate does not look again",
+        "clearing/windows.py",
+        "        if ClearingWindow.objects.filter(pk=window.pk, status=WindowStatus.OPEN).exists():\n",
+        "        if window:\n",
+        "tests/clearing/test_cutoff.py",
+        "stood_at_the_gate",
+    ),
+    Break(
+        "two Beats send",
+        "clearing_project/beat.py",
+        "        if not self._holds:\n            return STANDBY_SECONDS\n",
+        "",
+        "tests/cycle/test_beats.py",
+        "takes_over or ended",
+    ),
+    Break(
         "a closed window is not sealed",
         "clearing/windows.py",
         "    partitions.seal(window.pk)\n",
