@@ -2,14 +2,12 @@
 Count along what limited participants owe net in a window, so that holding a limit costs the same at any size.
 
 PostgreSQL counts: triggers on the window's partition write, with every statement that brings or takes rows,
-what it changes for each counter. They write rows of their own and wait for nobody; the sum of a counter's
-rows is the sum of the window's, in any snapshot. Where nobody has a limit there are no such triggers.
+what it changes for each limit. They write rows of their own and wait for nobody; the sum of a counter's rows
+is the sum of the window's, in any snapshot. Where nobody has a limit there are no such triggers.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
@@ -21,22 +19,12 @@ from clearing.states import WindowStatus
 logger = logging.getLogger(__name__)
 
 LOCK_WAIT_MS = 500  # less than PostgreSQL takes to look for a deadlock
-SURPLUS_MAX = 200  # rows beyond one a pair that a counter may have before they are folded
+ROWS_MAX = 200  # of one counter, before they are folded into one
 TRIGGERS = (("INSERT", "NEW", "brought_is_counted"), ("DELETE", "OLD", "taken_is_counted"))
 
 
-class Side(NamedTuple):
-    """A participant in one currency."""
-
-    participant_id: int
-    currency_id: int
-
-
-Owed = dict[int, int]  # what a side owes net, in minor units, by counterparty
-
-
 def is_missing(window_id: int) -> bool:
-    """Whether somebody with a limit is not counted along in the window."""
+    """Whether a limit is not counted along in the window."""
     with connection.cursor() as cursor:
         cursor.execute(MISSING, [window_id])
         return bool(cursor.fetchone()[0])
@@ -44,7 +32,7 @@ def is_missing(window_id: int) -> bool:
 
 def begin(window_id: int) -> bool:
     """
-    Count everybody along who has a limit, from what the window holds; nobody writes to it meanwhile.
+    Count every limit along, from what the window holds; nobody else writes to it meanwhile.
 
     Returns:
         Whether it was done; False: the window accepts no more, or a writer was in it for too long. As long
@@ -81,11 +69,8 @@ def start(window_id: int) -> None:
                 f" REFERENCING {rows} TABLE AS moved FOR EACH STATEMENT EXECUTE FUNCTION count_for_limits()"
             )
         cursor.execute(START, [window_id])
-        begun = [Side(*row) for row in cursor.fetchall()]
-        cursor.execute(
-            TAKE_OVER.format(table=table),
-            [window_id, [side.participant_id for side in begun], [side.currency_id for side in begun]],
-        )
+        begun = [limit_id for (limit_id,) in cursor.fetchall()]
+        cursor.execute(TAKE_OVER.format(table=table), [window_id, begun])
 
 
 def end(window_id: int) -> None:
@@ -95,107 +80,88 @@ def end(window_id: int) -> None:
         cursor.execute("DELETE FROM clearing_limitcounter WHERE window_id = %s", [window_id])
 
 
-def owed(window_id: int, sides: Iterable[Side]) -> dict[Side, Owed]:
+def owed(window_id: int, limit_ids: Collection[int]) -> dict[int, int]:
     """
-    Return what each of these sides owes net in the window, by counterparty.
+    Return what counts towards each of these limits in the window: what is owed net, in minor units.
 
-    Counters answer in 1 ms; for a side that is not counted yet the window's rows are added up. A counter of
-    too many rows is folded on the way.
+    A counter answers at the same price at any size, and is folded on the way if it has too many rows; for a
+    limit that is not counted yet the window's rows are added up.
     """
-    asked = set(sides)
-    found: dict[Side, Owed] = {}
-    surplus: dict[int, int] = defaultdict(int)
-    parties = sorted({side.participant_id for side in asked})
     with connection.cursor() as cursor:
-        cursor.execute(COUNTED, [window_id, parties])
-        for participant_id, currency_id, counterparty_id, amount_minor, rows in cursor.fetchall():
-            counted = found.setdefault(Side(participant_id, currency_id), {})
-            if counterparty_id is not None:
-                counted[counterparty_id] = int(amount_minor)
-                surplus[participant_id] += rows - 1
-    fold(window_id, [party for party, rows in surplus.items() if rows > SURPLUS_MAX])
-    uncounted = {side.participant_id for side in asked - found.keys()}
-    added_up = _add_up(window_id, uncounted) if uncounted else {}
-    return {side: found[side] if side in found else added_up.get(side, {}) for side in asked}
-
-
-def fold(window_id: int, parties: Collection[int]) -> None:
-    """Make one row a pair of many; a row that somebody else folds is left to him."""
-    if parties:
+        cursor.execute(COUNTED, [window_id, list(limit_ids)])
+        counted = cursor.fetchall()
+    fold(window_id, [limit_id for limit_id, _, rows in counted if rows > ROWS_MAX])
+    found = {limit_id: int(amount_minor) for limit_id, amount_minor, _ in counted}
+    uncounted = [limit_id for limit_id in limit_ids if limit_id not in found]
+    if uncounted:
         with connection.cursor() as cursor:
-            cursor.execute(FOLD, [window_id, list(parties)])
+            cursor.execute(OWED.format(table=partitions.name(window_id)), [uncounted])
+            added_up = dict(cursor.fetchall())
+        found |= {limit_id: int(added_up.get(limit_id, 0)) for limit_id in uncounted}
+    return found
+
+
+def fold(window_id: int, limit_ids: Collection[int]) -> None:
+    """Make one row a limit of many; a row that somebody else folds is left to him."""
+    if limit_ids:
+        with connection.cursor() as cursor:
+            cursor.execute(FOLD, [window_id, list(limit_ids)])
 
 
 def fold_long(window_id: int) -> None:
     """Fold every counter that has grown long: of those who are owed much and send nothing themselves."""
     with connection.cursor() as cursor:
-        cursor.execute(LONG, [window_id, SURPLUS_MAX])
-        long = [participant_id for (participant_id,) in cursor.fetchall()]
+        cursor.execute(LONG, [window_id, ROWS_MAX])
+        long = [limit_id for (limit_id,) in cursor.fetchall()]
     fold(window_id, long)
-
-
-def _add_up(window_id: int, parties: Collection[int]) -> dict[Side, Owed]:
-    """Add up the window's rows: one pass over the partition."""
-    totals: dict[Side, Owed] = defaultdict(lambda: defaultdict(int))
-    with connection.cursor() as cursor:
-        cursor.execute(ROWS.format(table=partitions.name(window_id)), [list(parties)] * 2)
-        for currency_id, payer_id, payee_id, amount_minor in cursor.fetchall():
-            totals[Side(payer_id, currency_id)][payee_id] += int(amount_minor)
-            totals[Side(payee_id, currency_id)][payer_id] -= int(amount_minor)
-    return totals
 
 
 MISSING = """
     SELECT EXISTS (
         SELECT FROM clearing_limit held WHERE held.is_active AND NOT EXISTS (
             SELECT FROM clearing_limitcounter counter
-            WHERE counter.window_id = %s AND counter.participant_id = held.participant_id
-              AND counter.currency_id = held.currency_id))
+            WHERE counter.window_id = %s AND counter.limit_id = held.id))
 """
 
 START = """
-    INSERT INTO clearing_limitcounter (window_id, participant_id, currency_id)
-    SELECT DISTINCT %s::bigint, participant_id, currency_id FROM clearing_limit WHERE is_active
-    ON CONFLICT DO NOTHING RETURNING participant_id, currency_id
+    INSERT INTO clearing_limitcounter (window_id, limit_id)
+    SELECT %s, id FROM clearing_limit WHERE is_active ON CONFLICT DO NOTHING RETURNING limit_id
 """
 
-TAKE_OVER = """
-    INSERT INTO clearing_limitcount (window_id, participant_id, counterparty_id, currency_id, amount_minor)
-    SELECT %s, side.participant_id, owed.other_id, side.currency_id, sum(owed.amount_minor)
-    FROM unnest(%s::int[], %s::smallint[]) AS side (participant_id, currency_id)
+# What is owed counts for its payer and against its payee; in all, or towards the one counterparty.
+OWED = """
+    SELECT held.id, sum(owed.amount_minor) FROM clearing_limit held
     JOIN (SELECT payer_id AS party_id, payee_id AS other_id, currency_id, amount_minor FROM {table}
           UNION ALL
           SELECT payee_id, payer_id, currency_id, -amount_minor FROM {table}) owed
-      ON owed.party_id = side.participant_id AND owed.currency_id = side.currency_id
-    GROUP BY 1, 2, 3, 4
+      ON owed.party_id = held.participant_id AND owed.currency_id = held.currency_id
+         AND (held.counterparty_id IS NULL OR owed.other_id = held.counterparty_id)
+    WHERE held.id = ANY (%s) GROUP BY held.id
+"""
+
+TAKE_OVER = f"""
+    INSERT INTO clearing_limitcount (window_id, limit_id, amount_minor)
+    SELECT %s, owed.* FROM ({OWED}) owed
 """
 
 COUNTED = """
-    SELECT participant_id, currency_id, counterparty_id, sum(amount_minor), count(*)
-    FROM clearing_limitcounter
-    LEFT JOIN clearing_limitcount USING (window_id, participant_id, currency_id)
-    WHERE window_id = %s AND participant_id = ANY (%s) GROUP BY 1, 2, 3
+    SELECT limit_id, coalesce(sum(amount_minor), 0), count(amount_minor)
+    FROM clearing_limitcounter LEFT JOIN clearing_limitcount USING (window_id, limit_id)
+    WHERE window_id = %s AND limit_id = ANY (%s) GROUP BY limit_id
 """
 
 # One statement: what it deletes is what it adds up, whatever comes meanwhile.
 FOLD = """
     WITH chosen AS MATERIALIZED (
-        SELECT id FROM clearing_limitcount WHERE window_id = %s AND participant_id = ANY (%s)
+        SELECT id FROM clearing_limitcount WHERE window_id = %s AND limit_id = ANY (%s)
         ORDER BY id FOR UPDATE SKIP LOCKED
     ), folded AS (
-        DELETE FROM clearing_limitcount count USING chosen WHERE count.id = chosen.id RETURNING count.*
+        DELETE FROM clearing_limitcount part USING chosen WHERE part.id = chosen.id RETURNING part.*
     )
-    INSERT INTO clearing_limitcount (window_id, participant_id, counterparty_id, currency_id, amount_minor)
-    SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) FROM folded
-    GROUP BY 1, 2, 3, 4
+    INSERT INTO clearing_limitcount (window_id, limit_id, amount_minor)
+    SELECT window_id, limit_id, sum(amount_minor) FROM folded GROUP BY window_id, limit_id
 """
 
 LONG = """
-    SELECT participant_id FROM clearing_limitcount WHERE window_id = %s GROUP BY participant_id
-    HAVING count(*) - count(DISTINCT (counterparty_id, currency_id)) > %s
-"""
-
-ROWS = """
-    SELECT currency_id, payer_id, payee_id, sum(amount_minor) FROM {table}
-    WHERE payer_id = ANY (%s) OR payee_id = ANY (%s) GROUP BY 1, 2, 3
+    SELECT limit_id FROM clearing_limitcount WHERE window_id = %s GROUP BY limit_id HAVING count(*) > %s
 """

@@ -64,7 +64,7 @@ def _close(
 ) -> ClearingWindow:
     """Stop intake, and write into the window what it is from now on, in one transaction."""
     while True:
-        key = window_id or windows.accepting(region).pk
+        key = window_id or windows.accepting(region, at=at).pk
         window = ClearingWindow.objects.select_for_update().get(pk=key)
         if window.status == WindowStatus.OPEN or window_id is not None:
             break  # else it closed while we waited for its row: the next one is open

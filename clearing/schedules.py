@@ -1,9 +1,10 @@
 """Region schedules as the calendar reads them."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
+from django.conf import settings
 from django.db import transaction
 
 from clearing import calendar
@@ -22,6 +23,32 @@ def next_opening(region: Region, *, after: datetime) -> datetime | None:
     """Return when the region's first scheduled window opens strictly after a moment; None: by hand only."""
     schedule = of(region)
     return calendar.next_opening(schedule, after=after) if schedule else None
+
+
+def awaited_opening(region: Region, *, at: datetime) -> datetime | None:
+    """
+    Return when a region without an open window should get one; None: nobody knows, it opens by hand only.
+
+    It is never before *at*: what is due already opens with the next tick.
+    """
+    row = RegionSchedule.objects.get(pk=region)
+    if not row.is_enabled:
+        return None
+    return max(at, row.waits_until or calendar.following(read(row), at=at).opens_at)
+
+
+def wait_until(row: RegionSchedule, opening: datetime | None) -> None:
+    """Note the opening that intake waits for; None: it waits for none."""
+    if row.waits_until != opening:
+        RegionSchedule.objects.filter(pk=row.pk).update(waits_until=opening)
+
+
+def cutoff(row: RegionSchedule, *, opens_at: datetime) -> datetime:
+    """Return the cutoff of a window by its opening: the schedule's, else after the general duration."""
+    if not row.is_enabled:
+        return opens_at + timedelta(hours=settings.CLEARING["WINDOW_DURATION_HOURS"])
+    slot = calendar.following(read(row), at=opens_at)
+    return slot.cutoff_at if slot.opens_at <= opens_at else slot.opens_at
 
 
 def lock(region: Region) -> RegionSchedule:

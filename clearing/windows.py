@@ -12,6 +12,7 @@ Which window opens next is decided under a lock on the region's schedule, taken 
 
 import logging
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -21,6 +22,7 @@ from clearing import weights as weighing
 from clearing.aside import Span, Surplus
 from clearing.engine import pulls
 from clearing.events import facts, outbox
+from clearing.events.catalog import rfc3339
 from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, RollOn
 from clearing.states import (
     OPERATION_MOVES,
@@ -60,7 +62,7 @@ class NoAcceptingWindow(NotFound):
     """The region has no open window."""
 
     code = "no_accepting_window"
-    fields = ("region",)
+    fields = ("region", "next_opening_at")  # null: none is scheduled
     message = "Region {region} has no window that accepts obligations."
 
 
@@ -110,17 +112,14 @@ def open_one(region: Region) -> ClearingWindow | None:
     return ClearingWindow.objects.filter(region=region, status=WindowStatus.OPEN).first()
 
 
-def accepting(region: Region) -> ClearingWindow:
+def accepting(region: Region, *, at: datetime | None = None) -> ClearingWindow:
     """
     Return the region's open window.
 
     Raises:
-        NoAcceptingWindow
+        NoAcceptingWindow: with the next scheduled opening after *at*, if that is given and there is one.
     """
-    window = open_one(region)
-    if window is None:
-        raise NoAcceptingWindow(region.value)
-    return window
+    return open_one(region) or _refuse(region, at=at)
 
 
 def enter(region: Region, *, at: datetime) -> ClearingWindow:
@@ -137,7 +136,7 @@ def enter(region: Region, *, at: datetime) -> ClearingWindow:
     while True:
         window = open_one(region) or open_due(region, at=at)
         if window is None:
-            raise NoAcceptingWindow(region.value)
+            _refuse(region, at=at)
         if window.cutoff_at <= at and schedules.of(region) is not None:
             try:
                 begin_close(window, at=at)
@@ -187,7 +186,7 @@ def open_window(
     if holder is not None:
         raise WindowAlreadyOpen(region.value, holder.pk)
     opens_at = opens_at or max(at, _end_of_last(region) or at)
-    cutoff_at = cutoff_at or _cutoff(row, opens_at)
+    cutoff_at = cutoff_at or schedules.cutoff(row, opens_at=opens_at)
     if cutoff_at <= opens_at:
         raise CutoffNotAhead(cutoff_at.isoformat())
     general = settings.CLEARING
@@ -209,7 +208,7 @@ def open_window(
     counters.start(window.pk)
     aside.enter_due(span(window))
     move(window, to=WindowStatus.OPEN, moves=WINDOW_MOVES)
-    _wait_until(row, None)
+    schedules.wait_until(row, None)
     _record(window, OperationType.WINDOW_OPEN, at=at, reason=reason)
     outbox.append(window.pk, facts.Opened(reason=reason), at=at)
     return window
@@ -231,7 +230,7 @@ def open_due(region: Region, *, at: datetime) -> ClearingWindow | None:
     if window is not None:
         return window
     if not row.is_enabled:
-        _wait_until(row, None)
+        schedules.wait_until(row, None)
         return None
     return _open_next(row, since=min(at, row.waits_until or at), at=at)
 
@@ -338,6 +337,11 @@ def give_up(window: ClearingWindow, *, at: datetime, reason: str) -> RollOn:
     return rolled
 
 
+def _refuse(region: Region, *, at: datetime | None) -> NoReturn:
+    opening = schedules.awaited_opening(region, at=at) if at else None
+    raise NoAcceptingWindow(region.value, rfc3339(opening) if opening else None)
+
+
 def _surplus(window: ClearingWindow, *, at: datetime) -> Surplus | None:
     """
     Find what the window may not hold, and the region's accepting window with its gate passed, if any.
@@ -374,7 +378,7 @@ def _open_next(row: RegionSchedule, *, since: datetime, at: datetime) -> Clearin
     since = max(since, ended_at or since)
     slot = calendar.following(schedule, at=since)
     if slot.opens_at > max(since, at):
-        _wait_until(row, slot.opens_at)
+        schedules.wait_until(row, slot.opens_at)
         return None
     opens_at = max(slot.opens_at, ended_at or slot.opens_at)
     return open_window(region, at=at, opens_at=opens_at, cutoff_at=slot.cutoff_at)
@@ -386,15 +390,3 @@ def _end_of_last(region: Region) -> datetime | None:
     if last is None:
         return None
     return max(last.opens_at + INSTANT, min(last.closing_at or last.cutoff_at, last.cutoff_at))
-
-
-def _wait_until(row: RegionSchedule, opening: datetime | None) -> None:
-    if row.waits_until != opening:
-        RegionSchedule.objects.filter(pk=row.pk).update(waits_until=opening)
-
-
-def _cutoff(row: RegionSchedule, opens_at: datetime) -> datetime:
-    if not row.is_enabled:
-        return opens_at + timedelta(hours=settings.CLEARING["WINDOW_DURATION_HOURS"])
-    slot = calendar.following(schedules.read(row), at=opens_at)
-    return slot.cutoff_at if slot.opens_at <= opens_at else slot.opens_at

@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from clearing import counters
-from clearing.counters import Side
 from clearing.models import Limit, LimitChange, LimitCount, LimitCounter
 from clearing.obligations import set_limits
 from netting import money
@@ -114,28 +113,28 @@ class LimitChangeAdmin(LargeAdmin):
 
 @admin.register(LimitCounter)
 class LimitCounterAdmin(LargeAdmin):
-    """What limited participants owe in the windows that accept, as it is counted along."""
+    """What counts towards each limit in the windows that accept, as it is counted along."""
 
-    list_display = ("id", "window_link", "participant", "currency", "owes_net")
-    list_select_related = ("window", "participant", "currency")
-    fields = ("window_link", "participant", "currency", "owes_net")
+    list_display = ("id", "window_link", "limit", "owed_net", "most")
+    list_select_related = ("window", "limit__participant", "limit__counterparty", "limit__currency")
+    fields = ("window_link", "limit", "owed_net", "most")
     ordering = ("-id",)
     window_link = link_column("window")
+    most = amount_column("limit.amount_minor", currency="limit.currency.code")
 
-    @admin.display(description="owes net")
-    def owes_net(self, row: LimitCounter) -> str:
-        """Add the counter's rows up: what it owes (+) or is owed (-) in the window so far."""
-        side = Side(row.participant_id, row.currency_id)
-        return amount(sum(counters.owed(row.window_id, [side])[side].values()), row.currency.code)
+    @admin.display(description="owed net")
+    def owed_net(self, row: LimitCounter) -> str:
+        """Add the counter's rows up: what is owed (+) or owing (-) in the window so far."""
+        return amount(counters.owed(row.window_id, [row.limit_id])[row.limit_id], row.limit.currency.code)
 
 
 @admin.register(LimitCount)
 class LimitCountAdmin(LargeAdmin):
     """The parts of counters: what came with one statement, or many of them folded."""
 
-    list_display = ("id", "window_link", "participant", "counterparty", "amount")
-    list_select_related = ("window", "participant", "counterparty", "currency")
-    fields = ("window_link", "participant", "counterparty", "amount")
+    list_display = ("id", "window_link", "limit", "amount")
+    list_select_related = ("window", "limit__participant", "limit__counterparty", "limit__currency")
+    fields = ("window_link", "limit", "amount")
     ordering = ("-id",)
     window_link = link_column("window")
-    amount = amount_column("amount_minor")
+    amount = amount_column("amount_minor", currency="limit.currency.code")

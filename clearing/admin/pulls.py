@@ -10,7 +10,16 @@ from settlement.admin.base import ReadOnlyAdmin, link_column, moment_column, sta
 class ObligationPullAdmin(ReadOnlyAdmin):
     """How far each window's obligations have come."""
 
-    list_display = ("window_id", "window_link", "state", "taken", "attempts", "error_code", "completed")
+    list_display = (
+        "window_id",
+        "window_link",
+        "state",
+        "taken",
+        "attempts",
+        "error_code",
+        "next",
+        "completed",
+    )
     list_filter = ("status",)
     list_select_related = ("window",)
     fields = (

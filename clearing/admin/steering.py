@@ -16,7 +16,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
 from clearing import corrections, emergency, interventions, operations, pipeline, queries, windows
 from clearing.models import ClearingWindow
@@ -38,13 +38,27 @@ class ReasonForm(forms.Form):
     )
 
 
+class EmergencyForm(ReasonForm):
+    """Also how many are cleared."""
+
+    max_obligations = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=emergency.OBLIGATIONS_MAX,
+        widget=UnfoldAdminIntegerFieldWidget,
+        label="At most so many obligations",
+        help_text="The first in order of intake; the rest moves on. Empty: all that the window holds.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When, why and by whom it is asked for."""
+    """When, why and by whom it is asked for; *max_obligations* of an emergency alone."""
 
     at: datetime
     reason: str
     by: str
+    max_obligations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ class Verb:
     call: Callable[[ClearingWindow, Asked], str]
     states: tuple[WindowStatus, ...]
     is_dangerous: bool = False
+    form: type[ReasonForm] = ReasonForm
 
     @property
     def slug(self) -> str:
@@ -83,7 +98,13 @@ def _process(window: ClearingWindow, asked: Asked) -> str:
 
 
 def _emergency(window: ClearingWindow, asked: Asked) -> str:
-    operation = emergency.clear(Region(window.region), at=asked.at, reason=asked.reason, window_id=window.pk)
+    operation = emergency.clear(
+        Region(window.region),
+        at=asked.at,
+        reason=asked.reason,
+        max_obligations=asked.max_obligations,
+        window_id=window.pk,
+    )
     return f"closed, and clearing as an emergency by operation {operation.pk}."
 
 
@@ -149,6 +170,7 @@ EMERGENCY = Verb(
     _emergency,
     (WindowStatus.OPEN,),
     is_dangerous=True,
+    form=EmergencyForm,
 )
 RELEASE = Verb(
     "release",
@@ -223,11 +245,11 @@ def respond(
     if len(chosen) > WINDOWS_MAX:
         admin.message_user(request, f"At most {WINDOWS_MAX} windows at a time.", messages.ERROR)
         return HttpResponseRedirect(back)
-    form = ReasonForm(request.POST if "reason" in request.POST else None)
+    form = verb.form(request.POST if "reason" in request.POST else None)
     if form.is_valid():
         for window in chosen:
             with trace.work(window_id=window.pk):
-                _act(admin, request, window, verb, reason=form.cleaned_data["reason"])
+                _act(admin, request, window, verb, **form.cleaned_data)
         return HttpResponseRedirect(back)
     context = {
         **admin.admin_site.each_context(request),
@@ -241,10 +263,20 @@ def respond(
     return TemplateResponse(request, "clearing/steer.html", context)
 
 
-def _act(admin: Any, request: HttpRequest, window: ClearingWindow, verb: Verb, *, reason: str) -> None:
-    admin.log_change(request, window, f"{verb.title}. Reason: {reason}")
+def _act(
+    admin: Any,
+    request: HttpRequest,
+    window: ClearingWindow,
+    verb: Verb,
+    *,
+    reason: str,
+    max_obligations: int | None = None,
+) -> None:
+    scope = f" At most {max_obligations} obligations." if max_obligations else ""
+    admin.log_change(request, window, f"{verb.title}.{scope} Reason: {reason}")
+    asked = Asked(timezone.now(), reason, request.user.get_username(), max_obligations)
     try:
-        done = _call(verb, window, Asked(timezone.now(), reason, request.user.get_username()))
+        done = _call(verb, window, asked)
     except ClearingError as refused:
         text = f"{verb.title} of {window}: {refused} ({refused.public_code})"
         admin.log_change(request, window, f"{verb.title} refused: {refused} ({refused.public_code})")

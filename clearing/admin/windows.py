@@ -12,6 +12,7 @@ from unfold.decorators import action
 
 from clearing import queries
 from clearing.admin import detail, opening, steering
+from clearing.engine import pulls
 from clearing.models import ClearingWindow, WindowEvent, WindowMetrics
 from settlement.admin.base import (
     ChangeList,
@@ -70,6 +71,7 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
         "state",
         ("opens", "cutoff"),
         ("closing", "closed"),
+        "obligation_engine",
         ("processing", "processed"),
         ("netting_mode", "weights", "transfers"),
         ("max_obligations", "created"),
@@ -81,6 +83,18 @@ class ClearingWindowAdmin(ReadOnlyAdmin):
     created = moment_column("created_at")
     processing, processed = moment_column("processing_at"), moment_column("processed_at")
     least_efficiency = percent_column("min_netting_efficiency_bps", "least netting efficiency")
+
+    @admin.display(description="obligation engine")
+    def obligation_engine(self, window: ClearingWindow) -> str:
+        """What the window's close waits for, or went on without."""
+        found = pulls.of(window.pk)
+        if found is None:
+            return "not asked"
+        text = f"{found.status}, {found.taken:,} taken"
+        if found.attempts:
+            text += f", {found.attempts} attempts in a row failed: {found.error_code}"
+        url = reverse("admin:clearing_obligationpull_change", args=[found.pk])
+        return format_html('<a class="row-link" href="{}">{}</a>', url, text)
 
     @admin.display(description="obligations")
     def obligations(self, window: Any) -> str:

@@ -9,19 +9,20 @@ from django.db import migrations, models
 COUNTING = """
 CREATE FUNCTION count_for_limits() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO clearing_limitcount (window_id, participant_id, counterparty_id, currency_id, amount_minor)
-    SELECT counter.window_id, counter.participant_id, owed.other_id, counter.currency_id,
-           sum(owed.amount) * CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END
+    INSERT INTO clearing_limitcount (window_id, limit_id, amount_minor)
+    SELECT counter.window_id, counter.limit_id,
+           sum(owed.amount_minor) * CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END
     FROM (
-        SELECT window_id, payer_id AS party_id, payee_id AS other_id, currency_id, amount_minor AS amount
-            FROM moved
+        SELECT window_id, payer_id AS party_id, payee_id AS other_id, currency_id, amount_minor FROM moved
         UNION ALL
         SELECT window_id, payee_id, payer_id, currency_id, -amount_minor FROM moved
     ) owed
+    JOIN clearing_limit held
+      ON held.participant_id = owed.party_id AND held.currency_id = owed.currency_id
+         AND (held.counterparty_id IS NULL OR owed.other_id = held.counterparty_id)
     JOIN clearing_limitcounter counter
-      ON counter.window_id = owed.window_id AND counter.participant_id = owed.party_id
-         AND counter.currency_id = owed.currency_id
-    GROUP BY 1, 2, 3, 4;
+      ON counter.limit_id = held.id AND counter.window_id = owed.window_id
+    GROUP BY 1, 2;
     RETURN NULL;
 END $$;
 CREATE TRIGGER brought_is_counted AFTER INSERT ON clearing_obligation
@@ -47,7 +48,6 @@ DROP FUNCTION count_for_limits() CASCADE;
 class Migration(migrations.Migration):
     dependencies = [
         ("clearing", "0017_opened_steps"),
-        ("settlement", "0007_rails_guards"),
     ]
 
     operations = [
@@ -69,33 +69,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "counterparty",
+                    "limit",
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
-                        to="settlement.participant",
-                    ),
-                ),
-                (
-                    "currency",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="settlement.currency",
-                    ),
-                ),
-                (
-                    "participant",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="settlement.participant",
+                        to="clearing.limit",
                     ),
                 ),
                 (
@@ -111,9 +91,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
-                "indexes": [
-                    models.Index(fields=["window", "participant", "currency"], name="limit_count_by_counter")
-                ],
+                "indexes": [models.Index(fields=["window", "limit"], name="limit_count_by_counter")],
             },
         ),
         migrations.CreateModel(
@@ -126,23 +104,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "currency",
+                    "limit",
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
-                        to="settlement.currency",
-                    ),
-                ),
-                (
-                    "participant",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="settlement.participant",
+                        to="clearing.limit",
                     ),
                 ),
                 (
@@ -159,9 +127,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-id"],
                 "constraints": [
-                    models.UniqueConstraint(
-                        fields=("window", "participant", "currency"), name="one_limit_counter"
-                    )
+                    models.UniqueConstraint(fields=("window", "limit"), name="one_limit_counter")
                 ],
             },
         ),

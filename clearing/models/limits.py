@@ -68,34 +68,29 @@ class LimitChange(models.Model):
 
 class LimitCounter(models.Model):
     """
-    One participant whose debts in a currency are counted along in one window, for the sake of its limits.
+    That what counts towards a limit is counted along in one window: it is the sum of the counter's counts.
 
-    What it owes net there is the sum of its counts. Both are forgotten when the window closes.
+    Forgotten with its counts when the window closes.
     """
 
     window = models.ForeignKey(
         ClearingWindow, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
-    participant = models.ForeignKey(
-        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
-    currency = models.ForeignKey(
-        Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    limit = models.ForeignKey(
+        Limit, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
     class Meta:
         ordering = ["-id"]
-        constraints = [
-            models.UniqueConstraint(fields=["window", "participant", "currency"], name="one_limit_counter")
-        ]
+        constraints = [models.UniqueConstraint(fields=["window", "limit"], name="one_limit_counter")]
 
     def __str__(self) -> str:
-        return f"counter of {self.participant} in {self.currency}"
+        return f"counter of the {self.limit}"
 
 
 class LimitCount(models.Model):
     """
-    What one statement changed for a counter, towards one counterparty, or many of them folded into one row.
+    What one statement changed for a limit's counter, or many of them folded into one row.
 
     Written by PostgreSQL with the obligations themselves. No foreign keys: their locks would be in the way
     of whoever closes the window.
@@ -104,14 +99,8 @@ class LimitCount(models.Model):
     window = models.ForeignKey(
         ClearingWindow, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
-    participant = models.ForeignKey(
-        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
-    counterparty = models.ForeignKey(
-        Participant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
-    currency = models.ForeignKey(
-        Currency, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    limit = models.ForeignKey(
+        Limit, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     amount_minor = models.DecimalField(
         max_digits=38, decimal_places=0, help_text="what it owes (+) or is owed (-); may exceed 64 bits"
@@ -119,7 +108,7 @@ class LimitCount(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["window", "participant", "currency"], name="limit_count_by_counter")]
+        indexes = [models.Index(fields=["window", "limit"], name="limit_count_by_counter")]
 
     def __str__(self) -> str:
-        return f"count of {self.participant} towards {self.counterparty} in {self.currency}"
+        return f"count towards the {self.limit}"

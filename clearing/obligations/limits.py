@@ -8,16 +8,23 @@ limit. Who has no limit pays one small query.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from django.db import connection
 
 from clearing import counters
-from clearing.counters import Owed, Side
 from clearing.models import Limit
 from clearing.obligations.items import Item
 from clearing.obligations.placing import Place
 from clearing.obligations.screen import Fault
 from netting import money
+
+
+class Side(NamedTuple):
+    """A participant in one currency."""
+
+    participant_id: int
+    currency_id: int
 
 
 def exceeded(place: Place, items: Mapping[int, Item], *, waiting: Collection[bytes]) -> dict[int, Fault]:
@@ -61,8 +68,7 @@ def _known(items: Mapping[int, Item]) -> list[int]:
 
 def _hold(limits: Mapping[Side, list[Limit]], items: Mapping[int, Item], window_id: int) -> dict[int, Fault]:
     """Let the items in one after the other, as far as the limits allow."""
-    owed = counters.owed(window_id, limits)
-    position = {limit.pk: _position(limit, owed[side]) for side, rows in limits.items() for limit in rows}
+    position = counters.owed(window_id, [limit.pk for rows in limits.values() for limit in rows])
     faults: dict[int, Fault] = {}
     for index, item in items.items():
         out = _towards(limits, item.payer_id, item.payee_id, item.currency_id)
@@ -96,11 +102,6 @@ def _lock(sides: set[Side]) -> dict[Side, list[Limit]]:
         if limit.is_active:
             found[Side(limit.participant_id, limit.currency_id)].append(limit)
     return found
-
-
-def _position(limit: Limit, owed: Owed) -> int:
-    """Return what the participant owes net, to the counterparty or to all."""
-    return sum(owed.values()) if limit.counterparty_id is None else owed.get(limit.counterparty_id, 0)
 
 
 def _fault(limit: Limit, position: int) -> Fault:

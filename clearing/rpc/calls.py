@@ -40,7 +40,7 @@ class Calls:
         Raises:
             UnknownRegion, NoAcceptingWindow
         """
-        window = windows.accepting(windows.region(request.region))
+        window = windows.accepting(windows.region(request.region), at=self.at)
         return pb.WindowResponse(
             window=messages.window(window, caller=self.caller),
             success=True,

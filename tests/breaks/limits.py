@@ -13,6 +13,13 @@ LIMITS = (
         COUNTERS,
     ),
     Break(
+        "a bilateral limit counts towards all",
+        "clearing/migrations/0018_limit_counters.py",
+        "AND (held.counterparty_id IS NULL OR owed.other_id = held.counterparty_id)",
+        "",
+        COUNTERS,
+    ),
+    Break(
         "what leaves a window stays counted",
         "clearing/counters.py",
         'TRIGGERS = (("INSERT", "NEW", "brought_is_counted"), ("DELETE", "OLD", "taken_is_counted"))',
@@ -22,15 +29,15 @@ LIMITS = (
     Break(
         "a counter begins from nothing",
         "clearing/counters.py",
-        "      ON owed.party_id = side.participant_id AND owed.currency_id = side.currency_id\n",
-        "      ON false\n",
+        "    SELECT %s, owed.* FROM ({OWED}) owed\n",
+        "    SELECT %s, owed.* FROM ({OWED}) owed LIMIT 0\n",
         COUNTERS,
     ),
     Break(
         "a fold keeps one row of many",
         "clearing/counters.py",
-        "    SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) FROM folded\n",
-        "    SELECT window_id, participant_id, counterparty_id, currency_id, max(amount_minor) FROM folded\n",
+        "    SELECT window_id, limit_id, sum(amount_minor) FROM folded GROUP",
+        "    SELECT window_id, limit_id, max(amount_minor) FROM folded GROUP",
         COUNTERS,
     ),
     Break(

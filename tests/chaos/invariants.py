@@ -248,20 +248,22 @@ ALWAYS = {
     """,
     COUNTERS: """
         WITH owed AS (
-            SELECT window_id, payer_id AS participant_id, payee_id AS counterparty_id,
-                   currency_id, amount_minor FROM clearing_obligation
+            SELECT window_id, payer_id AS participant_id, payee_id AS other_id, currency_id, amount_minor
+            FROM clearing_obligation
             UNION ALL
             SELECT window_id, payee_id, payer_id, currency_id, -amount_minor FROM clearing_obligation
         ), true_sum AS (
-            SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) AS amount_minor
-            FROM owed JOIN clearing_limitcounter USING (window_id, participant_id, currency_id)
-            GROUP BY 1, 2, 3, 4
+            SELECT window_id, limit_id, sum(owed.amount_minor) AS amount_minor
+            FROM clearing_limitcounter
+            JOIN clearing_limit held ON held.id = limit_id
+            JOIN owed USING (window_id, participant_id, currency_id)
+            WHERE held.counterparty_id IS NULL OR held.counterparty_id = owed.other_id GROUP BY 1, 2
         ), counted AS (
-            SELECT window_id, participant_id, counterparty_id, currency_id, sum(amount_minor) AS amount_minor
-            FROM clearing_limitcount GROUP BY 1, 2, 3, 4
+            SELECT window_id, limit_id, sum(amount_minor) AS amount_minor
+            FROM clearing_limitcount GROUP BY 1, 2
         )
-        SELECT window_id, participant_id, counterparty_id, counted.amount_minor, true_sum.amount_minor
-        FROM counted FULL JOIN true_sum USING (window_id, participant_id, counterparty_id, currency_id)
+        SELECT window_id, limit_id, counted.amount_minor, true_sum.amount_minor
+        FROM counted FULL JOIN true_sum USING (window_id, limit_id)
         WHERE coalesce(counted.amount_minor, 0) <> coalesce(true_sum.amount_minor, 0)
     """,
     "a window that accepts no more is still counted along": """

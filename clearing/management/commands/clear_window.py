@@ -74,7 +74,9 @@ def _start_emergency(options: dict[str, Any]) -> AtomicOperation:
 def _start(options: dict[str, Any]) -> AtomicOperation:
     """Close the window if it is not, and start clearing; a run that Beat started first is followed."""
     region, reason = windows.region(options["region"]), options["reason"]
-    window = windows.get(options["window"]) if options["window"] else windows.accepting(region)
+    window = (
+        windows.get(options["window"]) if options["window"] else windows.accepting(region, at=timezone.now())
+    )
     if window.status in (WindowStatus.OPEN, WindowStatus.CLOSING):
         window = windows.close(window, at=timezone.now(), reason=reason)
     if window.status == WindowStatus.CLOSING:

@@ -9,10 +9,11 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from clearing import finality, operations, partitions
-from clearing.models import AtomicOperation, ClearingWindow
-from clearing.states import OperationType
+from clearing.models import AtomicOperation, ClearingWindow, Obligation, ObligationPull
+from clearing.states import OperationType, Region
 from tests import factories
 from tests.clearing.admin.conftest import client, staff
 from tests.database import aside, sql
@@ -93,6 +94,36 @@ def test_an_emergency_closes_and_starts_a_run_with_the_reason(
     assert log() == [("olivia", str(opened.pk), f"Clear as an emergency. Reason: {REASON}")]
     assert f"operation {run.pk}" in messages(answer)[0]
     assert "(illegal_move)" in messages(ask(operator, "emergency", opened, reason=REASON))[0]
+
+
+def test_an_emergency_may_clear_the_first_obligations_alone(operator: Client, opened: ClearingWindow) -> None:
+    factories.circle()
+    factories.take(*[factories.obligation() for _ in range(3)], region=Region.GLOBAL)
+
+    refused = ask(operator, "emergency", opened, reason=REASON, max_obligations="0")
+    assert "greater than or equal to 1" in refused.content.decode()
+    assert status(opened) == "Open"
+    ask(operator, "emergency", opened, reason=REASON, max_obligations="2")
+
+    opened.refresh_from_db()
+    assert (opened.max_obligations, opened.obligations.count()) == (2, 2)
+    assert Obligation.objects.exclude(window=opened).get().arrival == "overflow"
+    assert log() == [
+        ("olivia", str(opened.pk), f"Clear as an emergency. At most 2 obligations. Reason: {REASON}")
+    ]
+
+
+def test_a_window_that_waits_for_the_obligation_engine_says_so_on_its_page(
+    operator: Client, opened: ClearingWindow
+) -> None:
+    page = reverse("admin:clearing_clearingwindow_change", args=[opened.pk])
+    assert "not asked" in operator.get(page).content.decode()
+    held = {"taken": 7, "attempts": 3, "error_code": "engine_unavailable"}
+    ObligationPull.objects.create(window=opened, status="Pending", next_at=timezone.now(), **held)
+
+    shown = operator.get(page).content.decode()
+
+    assert "Pending, 7 taken, 3 attempts in a row failed: engine_unavailable" in shown
 
 
 def test_a_window_is_opened_by_hand_once_and_logged(operator: Client) -> None:

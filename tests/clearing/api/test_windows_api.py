@@ -7,7 +7,8 @@ import pytest
 from django.utils import timezone
 
 from clearing import operations, queries, windows
-from clearing.models import AtomicOperation, ClearingWindow, WindowEvent
+from clearing.events.catalog import rfc3339
+from clearing.models import AtomicOperation, ClearingWindow, RegionSchedule, WindowEvent
 from clearing.states import OperationStatus, OperationType, Region, WindowStatus
 from tests import factories
 from tests.clearing.api.caller import Caller, is_problem
@@ -67,6 +68,23 @@ def test_the_current_window_is_the_accepting_one(operator: Caller) -> None:
     assert operator.get("windows/current", region="Americas").json()["id"] == opened.pk
     is_problem(operator.get("windows/current", region="Europe"), 404, "no_accepting_window")
     is_problem(operator.get("windows/current"), 404, "no_accepting_window")
+
+
+def test_without_a_window_the_next_scheduled_opening_is_told(operator: Caller) -> None:
+    RegionSchedule.objects.filter(pk="Europe").update(is_enabled=False)
+    soon = timezone.now() + timedelta(days=2)
+    RegionSchedule.objects.filter(pk="Global").update(waits_until=soon)
+    RegionSchedule.objects.filter(pk="ADGM").update(waits_until=timezone.now() - timedelta(hours=3))
+
+    by_hand = operator.get("windows/current", region="Europe")
+    waiting = operator.get("windows/current", region="Global")
+    due = operator.get("windows/current", region="ADGM")
+
+    is_problem(by_hand, 404, "no_accepting_window")
+    assert by_hand.json()["next_opening_at"] is None
+    assert waiting.json()["next_opening_at"] == rfc3339(soon)
+    opening = datetime.fromisoformat(due.json()["next_opening_at"])
+    assert abs(opening - timezone.now()) < timedelta(minutes=1)
 
 
 def test_a_window_shows_its_traffic_in_major_units(operator: Caller, closed: ClearingWindow) -> None:
