@@ -8,12 +8,14 @@ nineteen read its answer.
 import hashlib
 from typing import Any
 
+import msgspec
 from django.db import connection
 
 from clearing.models import IdempotencyRecord
 from clearing_project.errors import Conflict, Invalid
 
 KEY_MAX = 255
+NUL = "\\u0000"  # as JSON writes it
 
 
 class IdempotencyKeyInvalid(Invalid):
@@ -64,7 +66,19 @@ def kept(user_id: int, key: str, fingerprint: str) -> IdempotencyRecord | None:
 
 
 def keep(user_id: int, key: str, fingerprint: str, *, status_code: int, body: Any) -> None:
-    """Keep an answer, in the transaction that did the work."""
+    """
+    Keep an answer, in the transaction that did the work.
+
+    PostgreSQL's JSON holds no NUL: an answer that quotes one is kept as the text that is sent.
+    """
+    text = msgspec.json.encode(body).decode()
+    if NUL in text:
+        body = text
     IdempotencyRecord.objects.create(
         user_id=user_id, key=key, fingerprint=fingerprint, status_code=status_code, body=body
     )
+
+
+def answer(record: IdempotencyRecord) -> Any:
+    """Return the body that was kept."""
+    return msgspec.json.decode(record.body) if isinstance(record.body, str) else record.body

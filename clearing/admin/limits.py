@@ -120,7 +120,7 @@ class LimitCounterAdmin(LargeAdmin):
     fields = ("window_link", "limit", "owed_net", "most")
     ordering = ("-id",)
     window_link = link_column("window")
-    most = amount_column("limit.amount_minor", currency="limit.currency.code")
+    most = amount_column("limit.amount_minor", "at most", currency="limit.currency.code")
 
     @admin.display(description="owed net")
     def owed_net(self, row: LimitCounter) -> str:

@@ -67,7 +67,7 @@ def fingerprint(request: Request) -> str:
 
 
 def _replay(kept: IdempotencyRecord) -> Response:
-    return Response(kept.body, kept.status_code, headers={REPLAYED: "true"})
+    return Response(repeats.answer(kept), kept.status_code, headers={REPLAYED: "true"})
 
 
 def _keep(user_id: int, key: str, made_of: str, response: Response) -> None:

@@ -12,6 +12,7 @@ from clearing_project.errors import Invalid
 REQUIRED = ("reference", "payer", "payee", "currency", "amount")
 OPTIONAL = ("region", "due_date", "not_before", "priority", "link")
 PRIORITY_DIGITS_MAX = 9
+OTHER_SEPARATORS = ";\t|"
 
 
 class CsvHeaderInvalid(Invalid):
@@ -56,22 +57,28 @@ def read(lines: Iterable[str]) -> CsvFile:
         CsvHeaderInvalid: columns are missing, unknown or doubled.
         CsvNotUtf8: also while rows are read.
     """
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(_unmarked(lines), strict=True)
     try:
         header = next(reader, [])
     except UnicodeDecodeError as garbage:
         raise CsvNotUtf8 from garbage
     except csv.Error as broken:
         raise CsvHeaderInvalid(str(broken)) from broken
-    if header:
-        header[0] = header[0].removeprefix("\ufeff")
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
+    if len(header) == 1 and any(mark in header[0] for mark in OTHER_SEPARATORS):
+        raise CsvHeaderInvalid("its columns are separated by something else than commas")
     if missing or unknown or len(set(header)) < len(header):
         raise CsvHeaderInvalid(
             f"missing {', '.join(missing)}" if missing else f"unknown or doubled {', '.join(unknown)}"
         )
     return CsvFile(header, _rows(reader, header))
+
+
+def _unmarked(lines: Iterable[str]) -> Iterator[str]:
+    """Take the byte order mark off the first line, where it would hide the quote after it."""
+    for number, line in enumerate(lines):
+        yield line if number else line.removeprefix("\ufeff")
 
 
 def _rows(reader: "Iterator[list[str]]", header: list[str]) -> Iterator[Row]:

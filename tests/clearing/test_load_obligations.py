@@ -118,12 +118,37 @@ def test_every_column_of_the_file_is_kept(file: Path) -> None:
     assert (second.window_id, second.due_date, second.link) == (there, None, None)
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_file_of_a_spreadsheet_with_its_mark_and_line_ends_is_read(file: Path, quote: str) -> None:
+    factories.circle()
+    now_open()
+    header = ",".join(f"{quote}{name}{quote}" for name in HEADER.split(","))
+    file.write_bytes(f"\ufeff{header}\r\nr1,{A},{B},USD,1.00\r\nr2,{A},NOBODY,USD,1.00\r\n".encode())
+
+    summary, status = load(file)
+
+    assert (summary["accepted"], summary["rejected"], status) == (1, 1, 3)
+    assert [(row["reference"], row["code"]) for row in rejects(file)] == [("r2", "unknown_participant")]
+
+
+def test_lines_of_a_region_without_a_window_are_rejected_and_the_others_taken(file: Path) -> None:
+    factories.circle()
+    window_id = now_open()
+    file.write_text(f"{HEADER},region\nr1,{A},{B},USD,1.00,AsiaPacific\nr2,{A},{B},USD,1.00,\n")
+
+    summary, status = load(file)
+
+    assert (summary, status) == ({"accepted": 1, "duplicate": 0, "rejected": 1, "window_id": window_id}, 3)
+    assert [row["code"] for row in rejects(file)] == ["no_accepting_window"]
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
         (b"", "csv_header_invalid"),
         (b"reference,payer\n", "csv_header_invalid"),
         (b"reference,payer,payee,currency,amount,colour\n", "csv_header_invalid"),
+        (b"\xef\xbb\xbfreference;payer;payee;currency;amount\n", "something else than commas"),
         (HEADER.encode() + b"\n\xff,a,b,USD,1.00\n", "csv_not_utf8"),
     ],
 )

@@ -113,13 +113,19 @@ def _take(batch: list[Row], region: Region, rejects: Rejects, summary: dict[str,
         else:
             by_region.setdefault(name, []).append((row, row.submission))
     for name, rows in by_region.items():
-        intake = obligations.submit(
-            [submission for _, submission in rows],
-            region=Region(name),
-            submitter=OPERATOR_SCOPE,
-            at=timezone.now(),
-            all_or_nothing=False,
-        )
+        try:
+            intake = obligations.submit(
+                [submission for _, submission in rows],
+                region=Region(name),
+                submitter=OPERATOR_SCOPE,
+                at=timezone.now(),
+                all_or_nothing=False,
+            )
+        except windows.NoAcceptingWindow as none:
+            if name == region:
+                raise
+            rejected += [(row, none.code, str(none)) for row, _ in rows]
+            continue
         if name == region or summary["window_id"] is None:
             summary["window_id"] = intake.window_id
         summary["accepted"] += intake.count(OutcomeStatus.ACCEPTED) + intake.count(OutcomeStatus.PARKED)

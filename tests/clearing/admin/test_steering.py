@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clearing import finality, operations, partitions
-from clearing.models import AtomicOperation, ClearingWindow, Obligation, ObligationPull
-from clearing.states import OperationType, Region
+from clearing.models import AtomicOperation, ClearingWindow, ObligationPull, SetAside
+from clearing.states import OperationType
 from tests import factories
 from tests.clearing.admin.conftest import client, staff
 from tests.database import aside, sql
@@ -96,9 +96,10 @@ def test_an_emergency_closes_and_starts_a_run_with_the_reason(
     assert "(illegal_move)" in messages(ask(operator, "emergency", opened, reason=REASON))[0]
 
 
-def test_an_emergency_may_clear_the_first_obligations_alone(operator: Client, opened: ClearingWindow) -> None:
+def test_an_emergency_may_clear_the_first_obligations_alone(operator: Client) -> None:
     factories.circle()
-    factories.take(*[factories.obligation() for _ in range(3)], region=Region.GLOBAL)
+    opened = factories.window()
+    factories.take(*[factories.obligation() for _ in range(3)])
 
     refused = ask(operator, "emergency", opened, reason=REASON, max_obligations="0")
     assert "greater than or equal to 1" in refused.content.decode()
@@ -107,7 +108,7 @@ def test_an_emergency_may_clear_the_first_obligations_alone(operator: Client, op
 
     opened.refresh_from_db()
     assert (opened.max_obligations, opened.obligations.count()) == (2, 2)
-    assert Obligation.objects.exclude(window=opened).get().arrival == "overflow"
+    assert SetAside.objects.get().arrival == "overflow"
     assert log() == [
         ("olivia", str(opened.pk), f"Clear as an emergency. At most 2 obligations. Reason: {REASON}")
     ]

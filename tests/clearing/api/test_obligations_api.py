@@ -148,6 +148,25 @@ def test_a_wrong_item_is_named_and_writes_nothing(
     assert item["message"]
 
 
+def test_an_answer_that_quotes_what_cannot_be_stored_is_kept_and_repeated(
+    operator: Caller, window: ClearingWindow
+) -> None:
+    sent = bulk(
+        obligation("NO\u0000BODY"), obligation(reference="a\u0000b"), obligation(), on_error="per_item"
+    )
+
+    first = operator.post("obligations", sent, key="k1")
+    again = operator.post("obligations", sent, key="k1")
+
+    assert (first.status_code, first.json()["accepted"], first.json()["rejected"]) == (201, 1, 2)
+    assert (again.status_code, again.json(), again.headers["Idempotent-Replayed"]) == (
+        201,
+        first.json(),
+        "true",
+    )
+    assert len(stored()) == 1
+
+
 def test_a_reference_with_another_body_is_a_conflict(operator: Caller, window: ClearingWindow) -> None:
     operator.post("obligations", bulk(obligation(amount_minor=1, reference="one")))
 
