@@ -12,7 +12,7 @@ from clearing_project.stack.runtime import REPOSITORY
 from clearing_project.stack.secret import secret
 
 WEB_THREADS = 16
-WORKER_RESTARTS_MAX = 5
+RESTARTS_MAX = 5  # in a minute, of each process
 POOLED = {"DATABASE_POOL": "true"}  # many threads share few connections; never under a worker's prefork
 
 
@@ -99,7 +99,7 @@ class Child:
     arguments: tuple[str, ...]
     ready: probes.Probe | None = None
     once: bool = False
-    restarts_max: int = 0
+    restarts_max: int = RESTARTS_MAX
     environment: dict[str, str] = field(default_factory=dict)
     grace_seconds: float = 10.0
 
@@ -190,7 +190,6 @@ def _worker(site: Site, number: int) -> Child:
         f"worker-{number}",
         ("-m", "celery", "-A", "clearing_project", "worker", *options.split(), *quick.split()),
         probes.worker(site.servers.get("BROKER_URL") or site.servers["REDIS_URL"], node),
-        restarts_max=WORKER_RESTARTS_MAX,
         environment={"REMAP_SIGTERM": "SIGQUIT"},  # a SIGTERM lets running tasks end, within bounds
         grace_seconds=20.0,
     )

@@ -23,11 +23,12 @@ from rich.console import Console
 
 from clearing_project.errors import Conflict, Unavailable
 from clearing_project.stack import probes
-from clearing_project.stack.children import MIGRATE, Child, Site, children
+from clearing_project.stack.children import MIGRATE, RESTARTS_MAX, Child, Site, children
 from clearing_project.stack.postgres import EmbeddedPostgres
 from clearing_project.stack.processes import (
     POLL_SECONDS,
     Process,
+    ProcessEnded,
     adopt_orphans,
     end_left_behind,
     stop_all,
@@ -116,6 +117,7 @@ class Stack:
         self._restarts: dict[str, deque[float]] = {}
         self._interrupted = False
         self._polling = False
+        self._is_up = False
         self._leaving = ExitStack()
 
     def __enter__(self) -> Self:
@@ -155,12 +157,13 @@ class Stack:
             if self.migration:
                 self._start_all([self.migration])
             self._start_all(self.table(site))
+            self._is_up = True
         finally:
             self._polling = False
         return site
 
     def watch(self) -> None:
-        """Return at Ctrl-C or SIGTERM; start workers again; raise if another process ends."""
+        """Return at Ctrl-C or SIGTERM; start what ended again; raise if it ends too often."""
         self._polling = True
         while not self._interrupted:
             self._check()
@@ -306,31 +309,48 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def _check(self) -> None:
-        """Raise if a signal came or a process ended that must not; start again what may."""
+        """Raise if a signal came, or a process ended too often or before all were up; start others again."""
         self._refuse_interrupt()
         for server in self._servers:
             if server.process is not None and not server.process.is_alive:
-                raise server.process.ended()
+                self._bring_back(server, server.process.ended())
         for child, process in list(self._running.values()):
             if not process.is_alive and not (child.once and process.status == 0):
                 self._restart(child, process)
 
+    def _bring_back(self, server: EmbeddedServer, ended: ProcessEnded) -> None:
+        """Start a server again where it was, with its data; its clients connect anew."""
+        url = server.url
+        while True:
+            self._count(server.name, ended, RESTARTS_MAX)
+            server.kill()
+            try:
+                self._wait(server.launch(), server.probe, time.monotonic())
+                break
+            except ProcessEnded as again:  # PostgreSQL waits until the last back-end of the dead one is gone
+                ended = again
+        if server.url != url:
+            raise ended
+
     def _restart(self, child: Child, process: Process) -> None:
         """Start *process* again, unless it ended too often: then raise."""
-        ended, now = process.ended(), time.monotonic()
-        recent = self._restarts.setdefault(child.name, deque())
+        self._count(child.name, process.ended(), child.restarts_max)
+        process.kill()  # the pool of a killed worker may still run
+        process.start()
+
+    def _count(self, name: str, ended: ProcessEnded, restarts_max: int) -> None:
+        """Say that it is started again, or raise *ended*: it ended too often, or never came up."""
+        now, recent = time.monotonic(), self._restarts.setdefault(name, deque())
         while recent and now - recent[0] > RESTART_SPAN_SECONDS:
             recent.popleft()
-        if len(recent) >= child.restarts_max:
+        if len(recent) >= restarts_max or not self._is_up:
             raise ended
         recent.append(now)
         self.console.print(
-            f"{child.name} ended with status {process.status}: starting it again"
-            f" ({len(recent)} of {child.restarts_max} in {RESTART_SPAN_SECONDS:.0f} s)",
+            f"{name} ended with status {ended.details['status']}: starting it again"
+            f" ({len(recent)} of {restarts_max} in {RESTART_SPAN_SECONDS:.0f} s)",
             highlight=False,
         )
-        process.kill()  # the pool of a killed worker may still run
-        process.start()
 
     def _refuse_interrupt(self) -> None:
         if self._interrupted:

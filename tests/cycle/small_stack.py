@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from clearing_project.stack import foreground, probes, runner
-from clearing_project.stack.children import WORKER_RESTARTS_MAX, Child, Site
+from clearing_project.stack.children import Child, Site
 
 # Each says that it is up; "stubborn" ignores being asked to end and has a child of its own.
 STEADY = "import time; print('up', flush=True); time.sleep(600)"
@@ -20,14 +20,9 @@ def table(site: Site) -> list[Child]:
     """A process that ends when asked, one that does not, one that may come back, and a job."""
     child = partial(Child, grace_seconds=0.5)
     return [
-        child("steady", ("-c", STEADY), probes.log_says(site.log("steady"), "up")),
-        child("stubborn", ("-c", STUBBORN), probes.log_says(site.log("stubborn"), "up")),
-        child(
-            "worker-1",
-            ("-c", STEADY),
-            probes.log_says(site.log("worker-1"), "up"),
-            restarts_max=WORKER_RESTARTS_MAX,
-        ),
+        child("steady", ("-c", STEADY), probes.log_says(site.log("steady"), "up"), restarts_max=0),
+        child("stubborn", ("-c", STUBBORN), probes.log_says(site.log("stubborn"), "up"), restarts_max=0),
+        child("worker-1", ("-c", STEADY), probes.log_says(site.log("worker-1"), "up")),
         child("job", ("-c", "print('done')"), once=True),
     ]
 

@@ -1,5 +1,6 @@
 """The stack runner: ready when all is, one fault stops all, and nothing outlives it."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,9 +18,11 @@ import pytest
 import redis
 
 from clearing_project.stack import runtime
-from clearing_project.stack.children import WORKER_RESTARTS_MAX
+from clearing_project.stack.children import RESTARTS_MAX
 from clearing_project.stack.postgres import EmbeddedPostgres
+from clearing_project.stack.probes import Probe
 from clearing_project.stack.processes import end_left_behind, left_behind
+from clearing_project.stack.runner import GIVEN
 from clearing_project.stack.servers import EmbeddedRedis, free_port
 
 SMALL = "tests.cycle.small_stack"
@@ -93,6 +97,14 @@ def until(condition: Callable[[], object], runner: Runner) -> None:
         time.sleep(0.05)
 
 
+def answers(probe: Probe) -> bool:
+    try:
+        probe()
+    except Exception:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_with_every_process_it_started(
     run: Callable[..., Runner], number: signal.Signals
@@ -143,6 +155,22 @@ def test_a_child_that_dies_stops_everything_and_names_its_log(run: Callable[...,
     assert left_behind(runner.directory) == []
 
 
+def test_servers_that_die_come_back_where_they_were(run: Callable[..., Runner]) -> None:
+    """The whole stack once ended with any of them."""
+    runner = run(**dict.fromkeys(GIVEN, "")).until_ready()
+    places = json.loads(runtime.runtime_path(runner.directory).read_text())
+    dead = {name: runner.pid(name) for name in ("postgresql", "redis", "nats")}
+
+    for pid in dead.values():
+        os.kill(pid, signal.SIGKILL)
+
+    for name, variable in zip(dead, GIVEN, strict=True):
+        until(lambda name=name: runner.pids(name) not in ([], [dead[name]]), runner)  # type: ignore[misc]
+        until(partial(answers, GIVEN[variable](places[variable])), runner)
+        assert f"{name} ended with status -9: starting it again (1 of {RESTARTS_MAX}" in runner.printed
+    assert runner.process.poll() is None
+
+
 def test_a_command_given_to_the_stack_ends_it_with_its_own_status(run: Callable[..., Runner]) -> None:
     runner = run("-c", "print('seen on the terminal'); raise SystemExit(4)")
 
@@ -164,9 +192,9 @@ def test_a_signal_ends_a_command_given_to_the_stack(run: Callable[..., Runner]) 
 def test_a_worker_comes_back_but_not_for_ever(run: Callable[..., Runner]) -> None:
     runner = run().until_ready()
 
-    for count in range(1, WORKER_RESTARTS_MAX + 1):
+    for count in range(1, RESTARTS_MAX + 1):
         os.kill(runner.pid("worker-1"), signal.SIGKILL)
-        until(lambda count=count: f"({count} of {WORKER_RESTARTS_MAX}" in runner.printed, runner)  # type: ignore[misc]
+        until(lambda count=count: f"({count} of {RESTARTS_MAX}" in runner.printed, runner)  # type: ignore[misc]
         until(lambda: runner.pids("worker-1"), runner)
     os.kill(runner.pid("worker-1"), signal.SIGKILL)
 
