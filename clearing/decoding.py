@@ -8,6 +8,8 @@ from clearing_project.errors import Invalid
 
 Body = TypeVar("Body")
 
+NO_JSON = "It is not JSON in UTF-8, or nested too deeply."
+
 
 class BodyMalformed(Invalid):
     """The body cannot be read as what it says it is."""
@@ -36,8 +38,18 @@ def decoded(body: bytes | msgspec.Raw, shape: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as wrong:
+        if not _is_json(body):  # what is wrong with its shape may stand before what is no JSON
+            raise BodyMalformed(NO_JSON) from wrong
         raise BodyInvalid(f"{wrong}.") from wrong
     except (msgspec.DecodeError, UnicodeDecodeError) as garbage:
-        raise BodyMalformed("It is not JSON in UTF-8.") from garbage
+        raise BodyMalformed(NO_JSON) from garbage
     except RecursionError as deep:
-        raise BodyMalformed("It is nested too deeply.") from deep
+        raise BodyMalformed(NO_JSON) from deep
+
+
+def _is_json(body: bytes | msgspec.Raw) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

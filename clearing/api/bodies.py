@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
-from clearing.api.errors import MediaTypeUnsupported
+from clearing.api.errors import LengthRequired, MediaTypeUnsupported
 from clearing.decoding import BodyMalformed, decoded
 from clearing.operations import REASON_MAX
 from clearing.states import NettingMode, Weights
@@ -108,9 +108,9 @@ def read(request: Request, shape: type[Body], *, is_optional: bool = False) -> B
     Return the JSON body as *shape*; with *is_optional* no body is an empty object.
 
     Raises:
-        MediaTypeUnsupported, BodyMalformed, BodyInvalid
+        LengthRequired, MediaTypeUnsupported, BodyMalformed, BodyInvalid
     """
-    if is_optional and not request.body:
+    if is_optional and not request.body and not _is_of_unknown_length(request):
         return decoded(b"{}", shape)
     require(request, JSON)
     return decoded(request.body, shape)
@@ -121,12 +121,19 @@ def require(request: Request, *media_types: str) -> str:
     Return the body's media type, one of *media_types*.
 
     Raises:
+        LengthRequired: WSGI gives us no body without its length.
         MediaTypeUnsupported
         BodyMalformed: there is no body.
     """
+    if _is_of_unknown_length(request):
+        raise LengthRequired
     if not request.body:
         raise BodyMalformed("It is empty.")
     found = (request.content_type or "").partition(";")[0].strip().lower()
     if found not in media_types:
         raise MediaTypeUnsupported(found, " or ".join(media_types))
     return found
+
+
+def _is_of_unknown_length(request: Request) -> bool:
+    return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")

@@ -42,6 +42,13 @@ class BodyTooLarge(Invalid):
     message = "A body has at most {bytes_max} bytes; send less in one call."
 
 
+class LengthRequired(Invalid):
+    """The request sends a body and does not say how long it is."""
+
+    code = "length_required"
+    message = "Send Content-Length: a body of unknown length (Transfer-Encoding: chunked) is not taken."
+
+
 class TooManyRequests(Unavailable):
     """The token has asked too often within a minute."""
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from clearing_project import trace
 
-ROOTS = ("/api/", "/health/")
+ROOTS = ("/api/", "/health/", "/metrics/")
 QUIET = ("/health", "/metrics", "/static/")  # asked for all the time
 ID_KEY = "HTTP_X_REQUEST_ID"
 

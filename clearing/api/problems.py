@@ -28,6 +28,7 @@ from clearing.api.errors import (
     BodyTooLarge,
     IfMatchMissing,
     InternalError,
+    LengthRequired,
     MediaTypeUnsupported,
     MethodNotAllowed,
     NotAcceptable,
@@ -62,6 +63,7 @@ STATUS: tuple[tuple[type[ClearingError], int], ...] = (
     (Unauthenticated, 401),
     (MethodNotAllowed, 405),
     (NotAcceptable, 406),
+    (LengthRequired, 411),
     (BodyTooLarge, 413),
     (MediaTypeUnsupported, 415),
     (IfMatchMissing, 428),
@@ -176,7 +178,9 @@ def _headers(answer: dict[str, Any], allowed: str) -> dict[str, str]:
 
 
 def _is_ours(request: HttpRequest) -> bool:
-    return request.path.startswith(("/api/", "/health"))
+    """Whether it is answered with a problem: pages are for who asks for pages."""
+    asks_for_pages = "text/html" in request.headers.get("Accept", "")
+    return not asks_for_pages or request.path.startswith(("/api/", "/health"))
 
 
 def _plain(error: ClearingError) -> HttpResponse:

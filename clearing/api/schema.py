@@ -14,6 +14,7 @@ from clearing.api import conditional
 from clearing.api.errors import (
     BodyTooLarge,
     InternalError,
+    LengthRequired,
     MediaTypeUnsupported,
     NotAcceptable,
     TooManyRequests,
@@ -46,6 +47,7 @@ OF_A_BODY: Errors = (
     BodyMalformed,
     BodyInvalid,
     BodyTooLarge,
+    LengthRequired,
     MediaTypeUnsupported,
 )
 OF_A_KEY: Errors = (IdempotencyKeyInvalid, IdempotencyKeyConflict)

@@ -22,6 +22,14 @@ class Exhausted(Unavailable):
     message = "A limit of the server is reached."
 
 
+class RequestMalformed(Invalid):
+    """The request's bytes are no message of the method."""
+
+    code = "request_malformed"
+    fields = ("method",)
+    message = "The request is no message that {method} takes."
+
+
 class Unauthenticated(Denied):
     """The caller is not known."""
 

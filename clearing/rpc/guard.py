@@ -10,12 +10,13 @@ from time import monotonic
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
 from clearing.rpc import callers
 from clearing.rpc.callers import CALLER
 from clearing.rpc.database import Database
-from clearing.rpc.errors import ERROR_CODE, Exhausted, NotImplementedHere, answer
+from clearing.rpc.errors import ERROR_CODE, Exhausted, NotImplementedHere, RequestMalformed, answer
 from clearing_project import trace
 
 logger = logging.getLogger(__name__)
@@ -56,30 +57,33 @@ class Guard(ServerInterceptor):
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
         if handler is None or service != SERVICE:
             return handler
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        # Requests come as bytes, so that one that cannot be read is answered like every other fault.
+        codec = {"response_serializer": handler.response_serializer}
+        read = partial(_read, handler.request_deserializer)
 
-        async def unary(request: Any, context: Context) -> Any:
-            return await self._unary(method, handler.unary_unary, request, context)
+        async def unary(request: bytes, context: Context) -> Any:
+            return await self._unary(method, handler.unary_unary, read(request), context)
 
-        async def stream(request: Any, context: Context) -> None:
-            await self._stream(method, handler.unary_stream, request, context)
+        async def stream(request: bytes, context: Context) -> None:
+            await self._stream(method, handler.unary_stream, read(request), context)
 
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, **codec)
         return grpc.unary_unary_rpc_method_handler(unary, **codec)
 
     async def _unary(
-        self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]], request: Any, context: Context
+        self,
+        method: str,
+        behaviour: Callable[[Any, Context], Awaitable[Any]],
+        request: Any,
+        context: Context,
     ) -> Any:
         with _traced(method, request, context):
             try:
                 await self._admit(method, context)
                 if not iscoroutinefunction(behaviour):
                     raise NotImplementedHere(method)
-                return await behaviour(request, context)
+                return await behaviour(_sound(request, method), context)
             except AbortError:
                 raise
             except Exception as failure:
@@ -98,7 +102,7 @@ class Guard(ServerInterceptor):
                 admitted_at = monotonic()
                 if not isasyncgenfunction(behaviour):
                     raise NotImplementedHere(method)
-                async with aclosing(behaviour(request, context)) as messages:
+                async with aclosing(behaviour(_sound(request, method), context)) as messages:
                     async for message in messages:
                         if monotonic() - admitted_at >= ADMITTED_SECONDS:  # a token may be revoked meanwhile
                             await self._admit(method, context)
@@ -124,7 +128,7 @@ def _traced(method: str, request: Any, context: Context) -> Iterator[None]:
     metadata = dict(context.invocation_metadata() or ())
     request_id = trace.accepted(str(metadata.get(REQUEST_ID, "")))
     context.set_trailing_metadata(((REQUEST_ID, request_id),))
-    named = {field.name: value for field, value in request.ListFields()}
+    named = {field.name: value for field, value in (request.ListFields() if request is not None else ())}
     with (
         trace.span(f"{SERVICE}/{method}", kind="server", carrier=metadata),
         trace.work(request_id=request_id),
@@ -141,6 +145,20 @@ def _traced(method: str, request: Any, context: Context) -> Iterator[None]:
                 "took_ms": round((monotonic() - since) * 1000),
             }
             logger.info("call", extra=told)
+
+
+def _read(deserialize: Callable[[bytes], Any], request: bytes) -> Any:
+    """Return the message; None if the bytes are none, which is told once it is known who asks."""
+    try:
+        return deserialize(request)
+    except DecodeError:
+        return None
+
+
+def _sound(request: Any, method: str) -> Any:
+    if request is None:
+        raise RequestMalformed(method)
+    return request
 
 
 async def _write(context: Context, message: Any) -> None:

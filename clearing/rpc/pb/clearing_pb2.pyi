@@ -256,20 +256,26 @@ class Window(_message.Message):
     def __init__(self, id: _Optional[int] = ..., start_time: _Optional[str] = ..., end_time: _Optional[str] = ..., status: _Optional[str] = ..., region: _Optional[str] = ..., total_obligations: _Optional[int] = ..., total_volume: _Optional[str] = ..., netted_volume: _Optional[str] = ..., saved_amount: _Optional[str] = ..., netting_efficiency: _Optional[float] = ..., settlement_instructions: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Union[WindowMetadata, _Mapping]] = ..., created_at: _Optional[str] = ..., closed_at: _Optional[str] = ..., processed_at: _Optional[str] = ...) -> None: ...
 
 class WindowMetadata(_message.Message):
-    __slots__ = ("cutoff_time", "grace_period_seconds", "max_obligations", "min_netting_efficiency", "auto_settle", "emergency_mode")
+    __slots__ = ("cutoff_time", "grace_period_seconds", "max_obligations", "min_netting_efficiency", "auto_settle", "emergency_mode", "netting_mode", "transfers", "weights")
     CUTOFF_TIME_FIELD_NUMBER: _ClassVar[int]
     GRACE_PERIOD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_OBLIGATIONS_FIELD_NUMBER: _ClassVar[int]
     MIN_NETTING_EFFICIENCY_FIELD_NUMBER: _ClassVar[int]
     AUTO_SETTLE_FIELD_NUMBER: _ClassVar[int]
     EMERGENCY_MODE_FIELD_NUMBER: _ClassVar[int]
+    NETTING_MODE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     cutoff_time: str
     grace_period_seconds: int
     max_obligations: int
     min_netting_efficiency: float
     auto_settle: bool
     emergency_mode: bool
-    def __init__(self, cutoff_time: _Optional[str] = ..., grace_period_seconds: _Optional[int] = ..., max_obligations: _Optional[int] = ..., min_netting_efficiency: _Optional[float] = ..., auto_settle: _Optional[bool] = ..., emergency_mode: _Optional[bool] = ...) -> None: ...
+    netting_mode: str
+    transfers: str
+    weights: str
+    def __init__(self, cutoff_time: _Optional[str] = ..., grace_period_seconds: _Optional[int] = ..., max_obligations: _Optional[int] = ..., min_netting_efficiency: _Optional[float] = ..., auto_settle: _Optional[bool] = ..., emergency_mode: _Optional[bool] = ..., netting_mode: _Optional[str] = ..., transfers: _Optional[str] = ..., weights: _Optional[str] = ...) -> None: ...
 
 class NetPosition(_message.Message):
     __slots__ = ("bank_pair", "currency", "gross_debit", "gross_credit", "net_amount", "direction", "obligations_count", "netting_ratio")

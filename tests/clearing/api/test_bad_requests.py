@@ -73,8 +73,9 @@ def test_a_body_of_another_media_type(operator: Caller, path: str, media_type: s
         ("hello", 400, "body_malformed"),
         (b"\xff\xff", 400, "body_malformed"),
         ("{'a': 1}", 400, "body_malformed"),
-        ('{"reason": 1} and more', 422, "body_invalid"),
-        ("[" * 100_000, 422, "body_invalid"),
+        ('{"reason": 1} and more', 400, "body_malformed"),
+        ('{"colour":', 400, "body_malformed"),
+        ("[" * 100_000, 400, "body_malformed"),
         ("[]", 422, "body_invalid"),
         ("17", 422, "body_invalid"),
         ('{"colour": "red"}', 422, "body_invalid"),
@@ -165,6 +166,33 @@ def test_a_body_beyond_the_limit(operator: Caller) -> None:
     assert is_problem(answer, 413, "body_too_large")["bytes_max"] == 1000
 
 
+@pytest.mark.parametrize("path", [*POSTS, "participants/BANK-A/limits"])
+def test_a_body_of_unknown_length(operator: Caller, path: str) -> None:
+    method = "PUT" if path.endswith("limits") else "POST"
+    headers = {
+        "Authorization": f"Bearer {operator.token}",
+        "Transfer-Encoding": "chunked",
+        "If-Match": "*",
+    }
+
+    answer = operator.client.generic(
+        method, f"/api/v1/clearing/{path}", "", content_type="application/json", headers=headers
+    )
+
+    is_problem(answer, 411, "length_required")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/metrics/nowhere", "/favicon.ico", "/api/nowhere"])
+def test_who_asks_for_no_page_gets_a_problem_everywhere(path: str) -> None:
+    is_problem(Caller().get(path), 404, "not_found")
+
+
+def test_a_browser_gets_a_page_outside_the_api() -> None:
+    page = Caller().client.get("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
 def test_an_answer_in_another_media_type(operator: Caller) -> None:
     headers = {"Authorization": f"Bearer {operator.token}", "Accept": "text/html"}
 
@@ -183,6 +211,8 @@ def test_a_slash_at_the_end_changes_nothing(operator: Caller) -> None:
     assert opened.status_code == 201
     assert operator.get(f"windows/{opened.json()['id']}/").status_code == 200
     assert operator.get("windows/").json() == operator.get("windows").json()
+    for path in ("/metrics/", "/health/live/", "/health/ready/", "/api/schema/"):
+        assert operator.get(path).status_code == operator.get(path.rstrip("/")).status_code != 404
 
 
 def test_nothing_of_an_unexpected_failure_leaves_the_house(

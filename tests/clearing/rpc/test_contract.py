@@ -13,6 +13,7 @@ from clearing_project.stack.runtime import REPOSITORY
 from tests.clearing.rpc import contract
 
 FILE = pb.DESCRIPTOR
+ADDED = {"WindowMetadata": ["netting_mode", "transfers", "weights"]}  # after the highest number promised
 TYPES = {
     FieldDescriptor.TYPE_STRING: "string",
     FieldDescriptor.TYPE_INT64: "int64",
@@ -29,8 +30,12 @@ def test_the_messages_are_those_promised() -> None:
 @pytest.mark.parametrize("name", contract.MESSAGES)
 def test_every_field_has_its_promised_name_number_and_type(name: str) -> None:
     published = [_described(field) for field in FILE.message_types_by_name[name].fields]
+    promised = list(contract.fields(name))
 
-    assert published == list(contract.fields(name))
+    assert published[: len(promised)] == promised
+    added = published[len(promised) :]
+    assert [each.number for each in added] == list(range(len(promised) + 1, len(published) + 1))
+    assert [each.name for each in added] == ADDED.get(name, [])
 
 
 def test_the_methods_are_those_promised() -> None:

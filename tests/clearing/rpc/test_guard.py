@@ -71,6 +71,19 @@ def test_a_role_calls_what_it_may_and_nothing_else(client_of: Callable[..., Clie
     assert denied == {method for method in METHODS if role not in MAY[method]}
 
 
+@pytest.mark.parametrize("method", ["GetWindowStatus", "StreamWindowUpdates"])
+def test_bytes_that_are_no_message_are_an_invalid_argument(operator: Client, method: str) -> None:
+    path = f"/clearing.ClearingService/{method}"
+    channel: Any = operator.channel
+    call = channel.unary_stream(path) if method.startswith("Stream") else channel.unary_unary(path)
+
+    assert refused(partial(call, b"\xff\xff", metadata=operator.metadata)) == (
+        "INVALID_ARGUMENT",
+        "request_malformed",
+    )
+    assert refused(partial(call, b"\xff\xff"))[0] == "UNAUTHENTICATED"
+
+
 def test_a_revoked_token_and_an_inactive_user_are_refused(operator: Client) -> None:
     assert operator.OpenNewWindow(region=REGION).success
 
