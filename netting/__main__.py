@@ -49,8 +49,12 @@ def _answer(asked: argparse.Namespace) -> str | None:
     balances = _read(asked.liquidity, rows.read_balances)
     if obligations is None or balances is None:
         return None
-    order = Order(asked.order)
-    return report.dump(report.liquidity(obligations, balances, order=order, seconds=asked.seconds))
+    order, seconds = Order(asked.order or Order.FIFO), SECONDS if asked.seconds is None else asked.seconds
+    try:
+        return report.dump(report.liquidity(obligations, balances, order=order, seconds=seconds))
+    except rows.FileInvalid as refused:
+        _tell(asked.liquidity, refused.faults)
+        return None
 
 
 def _scale(asked: argparse.Namespace) -> rows.Scale | None:
@@ -82,15 +86,26 @@ def _read(path: str, reader: Callable[[Iterable[str]], Read]) -> Read | None:
         faults = [rows.Fault(0, "file_unreadable", error.strerror or str(error))]
     except rows.FileInvalid as refused:
         faults = refused.faults
+    _tell(path, faults)
+    return None
+
+
+def _tell(path: str, faults: Iterable[rows.Fault]) -> None:
+    """Print a line per fault; those of a file as a whole have line 0."""
     for fault in faults:
         print(f"{path}:{fault.line}: {fault.code}: {fault.message}", file=sys.stderr)
-    return None
 
 
 def _asked(arguments: list[str]) -> argparse.Namespace:
     """Return what is asked for; what makes no sense ends the command with exit code 2."""
     parser = _parser()
     asked = parser.parse_args(arguments)
+    if asked.mode and (asked.order or asked.seconds is not None):
+        parser.error("--order and --seconds need --liquidity")
+    if asked.liquidity and asked.transfers:
+        parser.error("--transfers needs --mode")
+    if asked.seconds is not None and not asked.seconds >= 0:
+        parser.error("--seconds: zero or above")
     if asked.weights and asked.mode != Mode.CONSERVATIVE:
         parser.error("--weights needs --mode conservative: no other mode chooses what to set off")
     if (asked.weights == Weights.AGE) != bool(asked.cutoff):
@@ -103,7 +118,9 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m netting", description="Net obligations from a CSV.")
+    parser = argparse.ArgumentParser(
+        prog="python -m netting", description="Net obligations from a CSV.", allow_abbrev=False
+    )
     parser.add_argument("file", help="CSV with header reference,payer,payee,currency,amount")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--mode", choices=[mode.value for mode in Mode], help="how obligations are set off")
@@ -117,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cutoff", metavar="MOMENT", help="the moment at which the ages are taken")
     orders = [order.value for order in Order]
-    parser.add_argument("--order", choices=orders, default="fifo", help="what the choice is made by")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="what the search may take")
+    parser.add_argument("--order", choices=orders, help="what the choice is made by; fifo if left out")
+    parser.add_argument("--seconds", type=float, help=f"what the search may take; {SECONDS:g} if left out")
     return parser
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from netting.errors import NettingError
+from netting.errors import NettingError, SumOutOfRange
 from netting.model import INT64_MAX, Ints, Pairs
 from netting.money import parse_minor
 from netting.queues import Queue
@@ -105,10 +105,19 @@ class Obligations:
         )
 
     def queue(self, currency: str, balances: dict[tuple[str, str], int]) -> tuple[Queue, list[str]]:
-        """Return the queue of *currency* and its participants, zero where *balances* has none."""
+        """
+        Return the queue of *currency* and its participants, zero where *balances* has none.
+
+        Raises:
+            FileInvalid: amounts and balances do not fit 64 bits together.
+        """
         book = self.books[currency]
         available = [balances.get((name, currency), 0) for name in self.names]
-        return Queue.of(book.payers, book.payees, book.amounts, balances=available), self.names
+        try:
+            return Queue.of(book.payers, book.payees, book.amounts, balances=available), self.names
+        except SumOutOfRange as error:
+            reason = f"twice the amounts of {currency} and its balances exceed 64 bits together"
+            raise FileInvalid([Fault(0, error.code, reason)]) from error
 
 
 def read_obligations(lines: Iterable[str], *, scale: Scale | None = None) -> Obligations:
@@ -157,7 +166,7 @@ def read_balances(lines: Iterable[str]) -> dict[tuple[str, str], int]:
         header = _header(reader, BALANCE_COLUMNS, faults)
         line = reader.line_num
         for row in reader if header else ():
-            line = reader.line_num
+            begins, line = line + 1, reader.line_num
             if row:
                 try:
                     who, currency, minor = _balance(row, header)
@@ -165,7 +174,7 @@ def read_balances(lines: Iterable[str]) -> dict[tuple[str, str], int]:
                         raise RowInvalid("balance_duplicate", f"{who} has a balance in {currency} already")
                     balances[who, currency] = minor
                 except NettingError as error:
-                    faults.append(Fault(line, error.code, str(error)))
+                    faults.append(Fault(begins, error.code, str(error)))
     except csv.Error as error:
         faults.append(Fault(line + 1, "line_unreadable", str(error)))
     if faults:
@@ -202,7 +211,7 @@ class _Intake:
         pick = itemgetter(*(header.index(name) for name in OBLIGATION_COLUMNS))
         named = header.index("reference") if "reference" in header else None
         for row in reader:
-            self.line = reader.line_num
+            line, self.line = self.line + 1, reader.line_num  # a quoted field may go on over several
             try:
                 if len(row) != width:
                     if row:
@@ -215,7 +224,7 @@ class _Intake:
                 if payer == payee:
                     raise RowInvalid("same_payer_and_payee", f"{payer} cannot owe itself")
                 if named is None:
-                    reference = str(self.line - 1)
+                    reference = str(line - 1)
                 else:
                     reference = row[named]
                     self._check_reference(reference)
@@ -227,11 +236,11 @@ class _Intake:
                 book.payees.append(places[payee])
                 book.amounts.append(minor)
                 book.references.append(reference)
-                book.lines.append(self.line)
+                book.lines.append(line)
                 if weight is not None:
                     book.weights.append(weight)
             except NettingError as error:
-                self.faults.append(Fault(self.line, error.code, str(error)))
+                self.faults.append(Fault(line, error.code, str(error)))
 
     def _meet(self, *names: str) -> None:
         """Give each name not yet known its place."""

@@ -156,6 +156,7 @@ def test_liquidity_json_is_as_fixed(tmp_path: Path, capsys: pytest.CaptureFixtur
         (HEADER + "R1,A\xff\x00,B,USD,5\n", "2: participant_invalid:"),
         (HEADER + "R1,A,B,USD,5\n\nR1,A,C,USD,5\n", "4: reference_duplicate:"),
         (HEADER + ",A,B,USD,5\n", "2: reference_invalid:"),
+        (HEADER + '"R\n1",A,B,USD,5\n', "2: reference_invalid:"),
         (HEADER + "R1,A,B,USD\n", "2: fields_mismatch:"),
         (HEADER + 'R1,A,B,USD,5\nR2,A,"B,USD,5\n', "3: line_unreadable:"),
         (HEADER + "R1,A,B,JPY,9223372036854775807\nR2,A,C,JPY,1\n", "3: sum_out_of_range:"),
@@ -183,6 +184,8 @@ def test_each_fault_is_named_by_file_line_and_code(
         ("participant,currency,balance\nA,USD,1\nA,USD,1\n", "3: balance_duplicate:"),
         ("participant,currency,balance\nA,USD\n", "2: fields_mismatch:"),
         ('participant,currency,balance\nA,USD,"1\n', "2: line_unreadable:"),
+        ('participant,currency,balance\nA,"USD\n",1\n', "2: unknown_currency:"),
+        ("participant,currency,balance\nA,USD,92233720368547758.07\n", "0: sum_out_of_range:"),
     ],
 )
 def test_faults_of_balances_are_named_too(
@@ -223,6 +226,36 @@ def test_a_command_that_makes_no_sense_is_refused(ring: Path, arguments: tuple[s
     done = run(ring, *arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--mode", "gross", "--order", "value"),
+        ("--mode", "gross", "--seconds", "0"),
+        ("--liquidity", "balances.csv", "--transfers", "agent"),
+        ("--liquidity", "balances.csv", "--seconds", "-1"),
+        ("--liquidity", "balances.csv", "--seconds", "nan"),
+        ("--mod", "gross"),
+    ],
+)
+def test_options_that_would_be_ignored_or_guessed_are_refused(
+    ring: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main([str(ring), *arguments])
+
+    assert (ended.value.code, capsys.readouterr().out) == (2, "")
+
+
+def test_without_references_a_line_s_number_is_that_on_which_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, balances = tmp_path / "queue.csv", tmp_path / "balances.csv"
+    file.write_text('payer,payee,currency,amount,memo\nA,B,USD,1,"two\nlines"\nB,C,USD,1,\n')
+    balances.write_text("participant,currency,balance\nA,USD,1\n")
+
+    assert netted(file, "--liquidity", str(balances), capsys=capsys)["settled"] == ["1", "3"]
 
 
 def test_a_file_without_obligations_nets_to_an_empty_list(
