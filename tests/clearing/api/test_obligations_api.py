@@ -1,6 +1,7 @@
 """Obligations through the REST door: in bulk as JSON and CSV, all or per item, and read back."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -77,6 +78,37 @@ def test_an_obligation_is_read_back_by_its_id(operator: Caller, window: Clearing
         "submitter": "@operator",
     }
     assert (shown["window_id"], shown["window_status"]) == (window.pk, "Open")
+
+
+@pytest.mark.parametrize("mode", ["gross", "bilateral", "multilateral", "conservative"])
+def test_what_was_set_off_and_what_is_paid_add_up_to_the_amount(operator: Caller, mode: str) -> None:
+    factories.circle()
+    owed = [(A, B, 70), (A, B, 25), (B, A, 40), (B, C, 60), (C, A, 50)]
+    shut = factories.closed(
+        *(obligation(*row, currency=currency) for row in owed for currency in ("JPY", "USD", "BHD")),
+        netting_mode=mode,
+        min_netting_efficiency_bps=0,
+    )
+    operation = factories.settled(shut)
+
+    rows = operator.get("obligations", window=shut.pk, limit=100).json()["results"]
+    shown = [operator.get(f"obligations/{row['id']}").json() for row in rows]
+
+    assert len(shown) == 15
+    for row in shown:
+        trail = row["discharge"]
+        assert trail["operation_id"] == str(operation.pk)
+        assert Decimal(trail["set_off"]) + Decimal(trail["paid"]) == Decimal(row["amount"])
+        assert sum(Decimal(part["amount"]) for part in trail["payments"]) == Decimal(trail["paid"])
+        wire = (
+            row["amount"],
+            trail["set_off"],
+            trail["paid"],
+            *(part["amount"] for part in trail["payments"]),
+        )
+        decimals = {"JPY": 0, "USD": 2, "BHD": 3}[row["currency"]]
+        assert {len(amount.partition(".")[2]) for amount in wire} == {decimals}
+    assert any(Decimal(row["discharge"]["set_off"]) for row in shown) is (mode != "gross")
 
 
 def test_obligations_are_listed_by_window_and_participant(operator: Caller, window: ClearingWindow) -> None:
