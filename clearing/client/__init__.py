@@ -3,7 +3,7 @@ A typed client of the REST door, over httpx. Imports nothing of the engine, and 
 
     with Client("http://127.0.0.1:8085", token) as client:
         window = client.open_window("Global")
-        client.submit([Obligation("INV-1", "ALPHBEBB", "BETADEFF", "EUR", "1000.00")], key="batch-1")
+        client.submit([Obligation("INV-1", "RHENDE50XXX", "TYNBGB20", "EUR", "1000.00")], key="batch-1")
         client.process(window.id)
 """
 

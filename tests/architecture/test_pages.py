@@ -113,3 +113,24 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         found = (page.parent / path).resolve() if path else page
         assert found.exists(), target
         assert not anchor or anchor in anchors(found), target
+
+
+def test_examples_name_participants_of_the_sample_day() -> None:
+    lines = (DOCS / "sample_day" / "participants.csv").read_text("utf-8").splitlines()[1:]
+    known = {line.partition(",")[0] for line in lines}
+    example = re.compile(
+        r'"(?:payer|payee|counterparty)": "(\w+)"'
+        r"|participants/([A-Z0-9]{8,})"
+        r'|Obligation\("[^"]+", "(\w+)", "(\w+)"'
+    )
+
+    named = {
+        code
+        for page in (DOCS / "rest.md", DOCS / "events.md", DOCS / "intake.md", ROOT / "README.md")
+        for codes in example.findall(page.read_text("utf-8"))
+        for code in codes
+        if code
+    }
+
+    assert len(named) >= 2
+    assert named - known == set()
