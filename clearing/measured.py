@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import F, Min
+from django.db.models import F
 from kombu import Connection
 from kombu.exceptions import ChannelError
 from kombu.exceptions import OperationalError as BrokerAway
@@ -21,11 +21,12 @@ from settlement.states import InstructionStatus
 
 BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 BROKER_SECONDS = 1
+INSTRUCTIONS_MAX = 1000  # one scrape's share
 UNSETTLED = (InstructionStatus.PENDING, InstructionStatus.IN_PROGRESS)
 
 
 def ages(at: datetime) -> Iterator[Metric]:
-    """Yield the age of what has not ended: every window, every operation, the oldest instructions."""
+    """Yield the age of what has not ended: every window, every operation, every instruction up to a bound."""
     windows = GaugeMetricFamily(
         "deltran_clearing_window_age_seconds",
         "Since the opening of each window that is not final",
@@ -46,12 +47,12 @@ def ages(at: datetime) -> Iterator[Metric]:
     yield operations
     instructions = GaugeMetricFamily(
         "deltran_settlement_instruction_age_seconds",
-        "Of the oldest instruction that is not final, by status",
-        labels=["status"],
+        "Of each instruction that is not final; of very many the oldest",
+        labels=["instruction_id", "status"],
     )
-    waiting = SettlementInstruction.objects.filter(status__in=UNSETTLED).values_list("status")
-    for status, since in waiting.annotate(Min("created_at")).order_by("status"):
-        instructions.add_metric([status], _since(since, at))
+    waiting = SettlementInstruction.objects.filter(status__in=UNSETTLED).order_by("created_at", "id")
+    for key, status, since in waiting.values_list("id", "status", "created_at")[:INSTRUCTIONS_MAX]:
+        instructions.add_metric([str(key), status], _since(since, at))
     yield instructions
 
 

@@ -6,10 +6,11 @@ from time import perf_counter
 
 from django.http import HttpRequest, HttpResponse
 
-from clearing_project import trace
+from clearing_project import pool, trace
 
 ROOTS = ("/api/", "/health/", "/metrics/")
 QUIET = ("/health", "/metrics", "/static/")  # asked for all the time
+UNAVAILABLE = 503
 ID_KEY = "HTTP_X_REQUEST_ID"
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ def with_request_id(get_response: Answer) -> Answer:
         with trace.work(request_id=request_id):
             since = perf_counter()
             response = get_response(request)
+            if response.status_code == UNAVAILABLE:
+                pool.renew()
             response.headers[trace.HEADER] = request_id
             level = logging.DEBUG if request.path.startswith(QUIET) else logging.INFO
             told = {

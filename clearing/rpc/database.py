@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from clearing.rpc.errors import Exhausted
+from clearing_project import pool
 
 Result = TypeVar("Result")
 
@@ -67,6 +68,9 @@ class Database:
         close_old_connections()
         try:
             return work()
+        except (OperationalError, InterfaceError):
+            pool.renew()
+            raise
         finally:
             close_old_connections()
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from clearing import operations
 from clearing.checkpoints import STEPS
 from clearing.metrics import TableCollector
+from settlement.models import SettlementInstruction
 from tests.factories import AT, A, B, circle, closed, obligation, running, settled
 
 pytestmark = pytest.mark.django_db
@@ -77,3 +78,21 @@ def test_ages_grow_with_what_is_not_final() -> None:
     assert ages["deltran_clearing_oldest_window_age_seconds", "Processing"] == 3600
     assert ages["deltran_clearing_outbox_events", None] == 4
     assert ages["deltran_clearing_outbox_lag_seconds", None] > 3600
+
+
+def test_each_instruction_that_is_not_final_has_its_age() -> None:
+    circle(1000)
+    run = running(closed(obligation(A, B, 5), min_netting_efficiency_bps=0), applied=4)
+    waiting = list(SettlementInstruction.objects.filter(batch_id=run.pk))
+    later = max(each.created_at for each in waiting) + timedelta(minutes=2)
+
+    ages = {
+        sample.labels["instruction_id"]: (sample.labels["status"], sample.value)
+        for family in TableCollector(at=later).collect()
+        for sample in family.samples
+        if sample.name == "deltran_settlement_instruction_age_seconds"
+    }
+
+    assert set(ages) == {str(each.pk) for each in waiting}
+    assert {status for status, _ in ages.values()} == {"Pending"}
+    assert min(age for _, age in ages.values()) >= 120
