@@ -5,6 +5,7 @@ from tests.breaks.model import Break
 CORRECTIONS, KEPT = "tests/clearing/test_corrections.py", "tests/clearing/test_kept.py"
 LEDGER, STATES = "tests/settlement/test_ledger.py", "tests/clearing/test_states.py"
 ENGINE, CLAIMS = "tests/engines/test_settlement_engine.py", "tests/engines/test_claims.py"
+DECLARED, SET = "tests/engines/test_declared.py", "tests/clearing/api/test_limits_api.py"
 CLEARING, SETTLEMENT = "clearing/migrations", "settlement/migrations"
 
 MONEY = (
@@ -151,5 +152,38 @@ MONEY = (
         "        pass\n",
         ENGINE,
         "whatever",
+    ),
+    # --- what is declared or set by hand ---
+    Break(
+        "a known outcome is declared",
+        "settlement/rails/attempts.py",
+        "    if last is None or last.status not in UNDECIDED:\n",
+        "    if last is None:\n",
+        DECLARED,
+        "known or knows or never_had",
+    ),
+    Break(
+        "an outcome is declared while the engine is at it",
+        "settlement/rails/attempts.py",
+        "    if answer.outcome == Outcome.EXECUTING:\n",
+        "    if False:\n",
+        DECLARED,
+        "never_had",
+    ),
+    Break(
+        "limits are replaced by who has not seen them",
+        "clearing/obligations/set_limits.py",
+        "    if seen is not None and tag(_holding(rows)) not in seen:\n",
+        "    if False:\n",
+        SET,
+        "not_seen",
+    ),
+    Break(
+        "two set limits at once",
+        "clearing/obligations/set_limits.py",
+        "    Participant.objects.select_for_update(no_key=True).get(pk=participant_id)\n",
+        "    Participant.objects.get(pk=participant_id)\n",
+        SET,
+        "at_once",
     ),
 )
