@@ -78,8 +78,8 @@ def net(pairs: Pairs, *, mode: Mode | str) -> Outcome:
     solver, version = CLOSED_FORM, CLOSED_FORM_VERSION
     if mode is Mode.CONSERVATIVE:
         solver, version = conservative.SOLVER, conservative.VERSION
-        left, prices, primal = _conservative(pairs)
-        dual = primal
+        left, prices = _conservative(pairs)
+        primal, dual = weighted(pairs, left), potentials.bound(pairs, prices)
     elif mode is Mode.MULTILATERAL:
         left, prices = np.zeros(len(pairs), np.int64), (positions.net > 0).astype(np.int64)
         primal = dual = positions.bound
@@ -107,18 +107,12 @@ def participant_names(pairs: Pairs) -> Sequence[str]:
     return pairs.names if pairs.names is not None else tuple(map(str, pairs.ids.tolist()))
 
 
-def _conservative(pairs: Pairs) -> tuple[Ints, Ints, int]:
-    """
-    Return what is left per pair, the potentials, and what is left by weight.
-
-    That is the bound of the potentials, too, and not added up twice: their difference is at least the weight
-    where something is left, at most the weight where something was set off, and around a circle it cancels.
-    """
+def _conservative(pairs: Pairs) -> tuple[Ints, Ints]:
+    """Return what is left per pair, and the potentials."""
     components = conservative.components(pairs)
     set_off = conservative.circulation(pairs, components)
     prices = potentials.of_circulation(pairs, set_off, components)
-    left = pairs.gross_minor - set_off
-    return left, prices, weighted(pairs, left)
+    return pairs.gross_minor - set_off, prices
 
 
 def input_columns(pairs: Pairs) -> Sequence[Ints]:

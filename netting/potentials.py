@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from netting.model import Ints, Mask, Pairs
+from netting.model import INT64_MAX, Ints, Mask, Pairs
 
 SWEEPS_MAX: Final = 16
 PASSES_MAX: Final = 200
@@ -51,6 +51,24 @@ def of_circulation(pairs: Pairs, set_off: Ints, components: Ints) -> Ints:
     rank = components if across.min() > 0 else components.max() - components
     assert np.all(across > 0) or np.all(across < 0), "components are not in topological order"
     return labels + rank * step
+
+
+def bound(pairs: Pairs, prices: Ints) -> int:
+    """
+    Return what these potentials prove to be left at least, by weight; exact at any size.
+
+    It is the sum of amount x min(weight, p(payee) - p(payer)), whatever circulation was found.
+    """
+    if len(pairs) == 0:
+        return 0
+    worth = prices.take(pairs.payee)
+    worth -= prices.take(pairs.payer)
+    np.minimum(worth, 1 if pairs.weights is None else pairs.weights, out=worth)
+    heaviest = 1 if pairs.weights is None else int(np.maximum.reduce(pairs.weights))
+    spread = int(np.maximum.reduce(prices) - np.minimum.reduce(prices))
+    if max(spread, heaviest) * pairs.gross <= INT64_MAX:
+        return int(np.dot(pairs.gross_minor, worth))
+    return sum(map(int.__mul__, pairs.gross_minor.tolist(), worth.tolist()))
 
 
 def longest_paths(

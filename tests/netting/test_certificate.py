@@ -160,6 +160,18 @@ def test_prices_along_a_long_circle_take_one_pass() -> None:
     assert (pairs.gross_minor * np.maximum(0, 1 - rise)).sum() == around.sum()
 
 
+@pytest.mark.parametrize(
+    ("weights", "prices", "bound"),
+    [(None, [0, 0, 0], 0), (None, [2, 0, 1], 20), (None, [0, 1, 2], -25), ([3, 1, 1], [0, 3, 4], -55)],
+)
+def test_the_dual_is_what_the_potentials_prove_and_not_what_was_found(
+    weights: list[int] | None, prices: list[int], bound: int
+) -> None:
+    pairs = pairs_of(RING, weights)
+
+    assert potentials.bound(pairs, np.array(prices)) == bound
+
+
 def test_potentials_of_a_flow_that_is_not_optimal_do_not_exist() -> None:
     pairs = pairs_of(RING)
 
