@@ -35,11 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Give every test that commits the reference data back: currencies, the agent, schedules.
 
-    One that did not ask for it would find the tables flushed by those before it.
+    One that did not ask for it would find the tables flushed by those before it. It is marked so before the
+    database is made, which keeps that data only if some test asks.
     """
     for item in items:
-        if _commits(item) and "django_db_serialized_rollback" not in item.fixturenames:
-            item.fixturenames.append("django_db_serialized_rollback")
+        if _commits(item):
+            item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
