@@ -9,10 +9,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from clearing.admin.steering import ReasonForm
+from clearing.admin import asking
+from clearing.admin.asking import ReasonForm
 from clearing.models import Obligation, SetAside
 from clearing.obligations import acts
 from clearing_project.errors import ClearingError, Unavailable
@@ -87,20 +87,22 @@ def _respond(pages: Any, request: HttpRequest, queryset: QuerySet[Any], verb: Ve
     if len(chosen) > CHOSEN_MAX:
         pages.message_user(request, f"At most {CHOSEN_MAX} obligations at a time.", messages.ERROR)
         return HttpResponseRedirect(back)
-    form = ReasonForm(request.POST if "reason" in request.POST else None)
+    form = ReasonForm(asking.answered(request))
     if form.is_valid():
         _act(pages, request, chosen, verb, reason=form.cleaned_data["reason"])
         return HttpResponseRedirect(back)
-    context = {
-        **pages.admin_site.each_context(request),
-        "opts": pages.opts,
-        "title": verb.title,
-        "verb": verb,
-        "obligations": chosen,
-        "form": form,
-        "back": back,
-    }
-    return TemplateResponse(request, "clearing/act.html", context)
+    return asking.page(
+        pages,
+        request,
+        action=verb.name,
+        title=verb.title,
+        consequence=verb.consequence,
+        chosen=chosen,
+        form=form,
+        back=back,
+        is_dangerous=verb.is_dangerous,
+        template="clearing/ask_obligations.html",
+    )
 
 
 def _act(pages: Any, request: HttpRequest, chosen: Sequence[Row], verb: Verb, *, reason: str) -> None:

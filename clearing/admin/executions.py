@@ -7,11 +7,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from clearing import interventions
-from clearing.admin.steering import ReasonForm
+from clearing.admin import asking
+from clearing.admin.asking import ReasonForm
 from clearing_project.errors import ClearingError, Unavailable
 from settlement.admin.rails import ExecutionAdmin
 from settlement.models import Execution
@@ -20,6 +20,12 @@ from settlement.rails.executions import Outcome
 
 CHOSEN_MAX = 50  # one request; the engine is asked about each
 PERMISSION = "settlement.declare_execution"
+CONSEQUENCE = {
+    Outcome.COMPLETED: "The engine executed it and will never say so. It is posted on the ledger for good;"
+    " nothing is sent.",
+    Outcome.FAILED: "The engine never executed it and will never say so. It may then be tried again or"
+    " settled by hand: if the engine did execute it, that pays twice.",
+}
 
 admin.site.unregister(Execution)
 
@@ -53,21 +59,22 @@ class DeclaringAdmin(ExecutionAdmin):
         if len(chosen) > CHOSEN_MAX:
             self.message_user(request, f"At most {CHOSEN_MAX} executions at a time.", messages.ERROR)
             return HttpResponseRedirect(back)
-        form = ReasonForm(request.POST if "reason" in request.POST else None)
+        form = ReasonForm(asking.answered(request))
         if form.is_valid():
             for row in chosen:
                 self._declare(request, row, outcome, reason=form.cleaned_data["reason"])
             return HttpResponseRedirect(back)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"Declare {outcome.value}",
-            "outcome": outcome.value,
-            "executions": chosen,
-            "form": form,
-            "back": back,
-        }
-        return TemplateResponse(request, "clearing/declare.html", context)
+        return asking.page(
+            self,
+            request,
+            action=f"declare_{outcome.value}",
+            title=f"Declare {outcome.value}",
+            consequence=f"{CONSEQUENCE[outcome]} The engine is asked once more first; what it tells counts.",
+            chosen=chosen,
+            form=form,
+            back=back,
+            is_dangerous=True,
+        )
 
     def _declare(self, request: HttpRequest, row: Execution, outcome: Outcome, *, reason: str) -> None:
         self.log_change(request, row, f"Declare {outcome.value}. Reason: {reason}")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from clearing import windows
-from clearing.admin.steering import ReasonForm
+from clearing.admin.asking import ReasonForm
 from clearing.states import Region
 from clearing_project.errors import ClearingError
 

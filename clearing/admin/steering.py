@@ -14,11 +14,12 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from clearing import corrections, emergency, interventions, operations, pipeline, queries, windows
+from clearing.admin import asking
+from clearing.admin.asking import ReasonForm
 from clearing.models import ClearingWindow
 from clearing.states import Region, WindowStatus
 from clearing_project import trace
@@ -28,18 +29,10 @@ WINDOWS_MAX = 50  # one request; each may wait for intake in flight
 PERMISSION = "clearing.change_clearingwindow"
 
 
-class ReasonForm(forms.Form):
-    """Why it is done; blank will not do."""
-
-    reason = forms.CharField(
-        max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
-        error_messages={"required": "Say why: the reason is kept with the window."},
-    )
-
-
 class EmergencyForm(ReasonForm):
     """Also how many are cleared."""
+
+    field_order = ("max_obligations", "reason")
 
     max_obligations = forms.IntegerField(
         required=False,
@@ -245,22 +238,24 @@ def respond(
     if len(chosen) > WINDOWS_MAX:
         admin.message_user(request, f"At most {WINDOWS_MAX} windows at a time.", messages.ERROR)
         return HttpResponseRedirect(back)
-    form = verb.form(request.POST if "reason" in request.POST else None)
+    form = verb.form(asking.answered(request))
     if form.is_valid():
         for window in chosen:
             with trace.work(window_id=window.pk):
                 _act(admin, request, window, verb, **form.cleaned_data)
         return HttpResponseRedirect(back)
-    context = {
-        **admin.admin_site.each_context(request),
-        "opts": admin.opts,
-        "title": verb.title,
-        "verb": verb,
-        "windows": chosen,
-        "form": form,
-        "back": back,
-    }
-    return TemplateResponse(request, "clearing/steer.html", context)
+    return asking.page(
+        admin,
+        request,
+        action=verb.name,
+        title=verb.title,
+        consequence=verb.consequence,
+        chosen=chosen,
+        form=form,
+        back=back,
+        is_dangerous=verb.is_dangerous,
+        template="clearing/ask_windows.html",
+    )
 
 
 def _act(
